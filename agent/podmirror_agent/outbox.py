@@ -1,0 +1,219 @@
+"""What is on its way to one layer: which frames may go now, which must wait, and which are given up.
+
+Theory of operation. Each mirrored connection has a credit in payload bytes, which the layer renews as its local process
+reads. Frames of a connection that has no credit wait in a queue of its own, so that a slow local process stalls only itself.
+All frames wait there, too, while the tunnel does not keep up (`output` is over its high-water mark); they leave in turns, a
+frame of each connection at a time. Waiting bytes are taken from the agent's budget. When that is used up, or one connection's
+queue is over its own limit, a connection is cut: what waited for it is counted and dropped, and the layer is told.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from podmirror_agent.budget import OVERHEAD_BYTES, Budget
+from podmirror_wire.frames import (
+    MAX_DATA_BYTES,
+    AnyFrame,
+    Closed,
+    Data,
+    Ended,
+    Gap,
+    Omitted,
+    Opened,
+)
+from podmirror_wire.values import CloseReason
+
+MAX_WAITING_BYTES = 4 << 20
+"""Per connection: a local process in a debugger may stop for a while and lose nothing of a request of some megabytes."""
+
+HIGH_WATER_BYTES = 1 << 20
+"""Encoded output that may be ready at a time: several round trips of a fast tunnel."""
+
+ConnectionFrame = Opened | Data | Omitted | Gap | Ended | Closed
+
+
+class _Queue:
+    """The frames of one connection."""
+
+    __slots__ = ("charged", "credit", "frames", "waiting_bytes")
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+        self.frames: deque[ConnectionFrame] = deque()
+        self.waiting_bytes = 0
+        """Payload bytes."""
+        self.charged = 0
+        """Taken from the budget: the payload, and what each frame costs besides."""
+
+
+class Outbox:
+    """Orders the frames for one layer."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        window: int,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        high_water_bytes: int = HIGH_WATER_BYTES,
+    ) -> None:
+        """Set the limits; `window` is the credit that a connection starts with, in payload bytes."""
+        self._budget = budget
+        self._window = window
+        self._max_waiting_bytes = max_waiting_bytes
+        self._high_water_bytes = high_water_bytes
+        self._queues: dict[int, _Queue] = {}
+        self._ready: dict[int, None] = {}
+        """Connections with frames that only the high-water mark holds back, in turn."""
+        self._output: deque[bytes] = deque()
+        self._output_bytes = 0
+        self.cut_connections = 0
+        self.cut_bytes = 0
+
+    def send(self, frame: AnyFrame) -> None:
+        """Put a frame of the session itself into the output."""
+        self._emit(frame)
+
+    def send_for(self, frame: ConnectionFrame) -> None:
+        """Put a frame of a connection into the output, or let it wait.
+
+        Frames of a connection that was cut, or never opened here, are dropped.
+        """
+        if isinstance(frame, Opened):
+            self._queues[frame.connection] = _Queue(self._window)
+        queue = self._queues.get(frame.connection)
+        if queue is None or _extends_last(queue, frame):
+            return
+        if self._make_room(frame, queue):
+            queue.frames.append(frame)
+            self._ready[frame.connection] = None
+            self._flow()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take_output` has something to give."""
+        return bool(self._output)
+
+    def knows(self, connection: int) -> bool:
+        """Whether the connection was opened here and is neither closed nor cut."""
+        return connection in self._queues
+
+    def receive_credit(self, connection: int, size: int) -> None:
+        """Take the layer's leave to send `size` more payload bytes of a connection."""
+        queue = self._queues.get(connection)
+        if queue is not None:
+            queue.credit += size
+            if queue.frames:
+                self._ready[connection] = None
+                self._flow()
+
+    def take_output(self) -> list[bytes]:
+        """Give the encoded frames to write now; more may become ready by that."""
+        output = list(self._output)
+        self._output.clear()
+        self._output_bytes = 0
+        self._flow()
+        return output
+
+    def close_all(self, which: Callable[[int], bool], reason: CloseReason) -> None:
+        """Close the connections of that description after what already waits for them."""
+        for connection in [number for number in self._queues if which(number)]:
+            self.send_for(Closed(connection, reason, 0))
+
+    def discard(self) -> None:
+        """Drop everything; the layer is gone."""
+        for queue in self._queues.values():
+            self._budget.give(queue.charged)
+        self._queues.clear()
+        self._ready.clear()
+        self._output.clear()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Payload bytes that wait for credit or for the tunnel."""
+        return sum(queue.waiting_bytes for queue in self._queues.values())
+
+    def _make_room(self, frame: ConnectionFrame, queue: _Queue) -> bool:
+        payload = _payload_bytes(frame)
+        charge = payload + OVERHEAD_BYTES
+        if queue.charged + charge > self._max_waiting_bytes:
+            self._cut(frame.connection, queue, payload)
+            return False
+        while not self._budget.take(charge):
+            largest = max(self._queues, key=lambda number: self._queues[number].charged)
+            if largest == frame.connection or not self._queues[largest].charged:
+                self._cut(frame.connection, queue, payload)
+                return False
+            self._cut(largest, self._queues[largest], 0)
+        queue.charged += charge
+        queue.waiting_bytes += payload
+        return True
+
+    def _cut(self, connection: int, queue: _Queue, refused: int) -> None:
+        self._budget.give(queue.charged)
+        unsent = queue.waiting_bytes + refused
+        self.cut_connections += 1
+        self.cut_bytes += unsent
+        if queue.frames and isinstance(queue.frames[0], Opened):
+            self._emit(queue.frames[0])
+        self._emit(Closed(connection, CloseReason.CUT, unsent))
+        del self._queues[connection]
+        self._ready.pop(connection, None)
+
+    def _flow(self) -> None:
+        while self._ready and self._output_bytes < self._high_water_bytes:
+            connection = next(iter(self._ready))
+            del self._ready[connection]
+            queue = self._queues[connection]
+            sent = self._send_one(queue)
+            if isinstance(sent, Closed):
+                del self._queues[connection]
+            elif sent is not None and queue.frames:
+                self._ready[connection] = None
+
+    def _send_one(self, queue: _Queue) -> ConnectionFrame | None:
+        """Send the first frame of the queue, or as much of it as the credit allows; None if that is nothing."""
+        frame = queue.frames[0]
+        size = min(_payload_bytes(frame), MAX_DATA_BYTES)
+        if isinstance(frame, Data):
+            size = min(size, queue.credit)
+            if not size:
+                return None
+            if size < len(frame.payload):
+                queue.frames[0] = Data(
+                    frame.connection, frame.direction, frame.offset + size, frame.payload[size:]
+                )
+                frame = Data(frame.connection, frame.direction, frame.offset, frame.payload[:size])
+                self._settle(queue, size, size)
+                self._emit(frame)
+                return frame
+        queue.frames.popleft()
+        self._settle(queue, size, size + OVERHEAD_BYTES)
+        self._emit(frame)
+        return frame
+
+    def _settle(self, queue: _Queue, payload: int, charge: int) -> None:
+        queue.credit -= payload
+        queue.waiting_bytes -= payload
+        queue.charged -= charge
+        self._budget.give(charge)
+
+    def _emit(self, frame: AnyFrame) -> None:
+        encoded = frame.encode()
+        self._output.append(encoded)
+        self._output_bytes += len(encoded)
+
+
+def _payload_bytes(frame: ConnectionFrame) -> int:
+    return len(frame.payload) if isinstance(frame, Data) else 0
+
+
+def _extends_last(queue: _Queue, frame: ConnectionFrame) -> bool:
+    """Whether the frame went into the last one that waits: bytes nobody wants need no second frame."""
+    if not queue.frames or not isinstance(frame, Omitted):
+        return False
+    last = queue.frames[-1]
+    if not isinstance(last, Omitted) or last.direction is not frame.direction:
+        return False
+    queue.frames[-1] = Omitted(last.connection, last.direction, last.offset, last.length + frame.length)
+    return True

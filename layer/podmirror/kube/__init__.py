@@ -1,0 +1,1 @@
+"""The few Kubernetes calls that podmirror needs."""

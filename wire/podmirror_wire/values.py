@@ -1,0 +1,67 @@
+"""What fields of frames hold besides numbers: directions, reasons, addresses."""
+
+import ipaddress
+from enum import IntEnum
+from typing import NamedTuple, Self
+
+
+class Direction(IntEnum):
+    """Which way bytes travel in a mirrored connection."""
+
+    TO_RESPONDER = 0
+    TO_INITIATOR = 1
+
+    @property
+    def reverse(self) -> "Direction":
+        """The other direction."""
+        return Direction(1 - self)
+
+
+class CloseReason(IntEnum):
+    """Why nothing more comes of a mirrored connection."""
+
+    FINISHED = 0
+    """Both directions ended with FIN, and all that came before was sent."""
+    RESET_BY_INITIATOR = 1
+    RESET_BY_RESPONDER = 2
+    IDLE = 3
+    """No packet was seen for longer than the agent's idle limit."""
+    CUT = 4
+    """A byte budget was full: the rest of this connection was given up."""
+    REPLACED = 5
+    """The initiator used the port pair for a new connection; the end of this one was missed."""
+    UNSUBSCRIBED = 6
+    AGENT_ENDED = 7
+
+
+class GapReason(IntEnum):
+    """What is known of bytes that the app received and the agent cannot send."""
+
+    MISSED = 0
+    """The receiver acknowledged them; the capture never saw them, or a FIN came after them."""
+    BUDGET = 1
+    """Waiting for them any longer would have broken the reassembly's byte budget."""
+    TRUNCATED = 2
+    """The capture cut the packet short."""
+
+
+class Endpoint(NamedTuple):
+    """An address and a TCP port."""
+
+    address: str
+    """Textual IPv4 or IPv6 address."""
+    port: int
+
+    @classmethod
+    def from_packed(cls, address: bytes, port: int) -> Self:
+        """Take 16 bytes, IPv4 as an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)."""
+        ip = ipaddress.IPv6Address(address)
+        return cls(str(ip.ipv4_mapped or ip), port)
+
+    def packed(self) -> bytes:
+        """Give the address as 16 bytes, IPv4 mapped into IPv6."""
+        ip = ipaddress.ip_address(self.address)
+        return ip.packed if ip.version == 6 else bytes(10) + b"\xff\xff" + ip.packed
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"

@@ -78,7 +78,9 @@ class Capture:
         # scapy takes a third of a second to import, and only a capture needs it.
         from scapy.arch.linux import L2ListenSocket
 
-        logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # it cannot name loopback's link type, and says so
+        logging.getLogger("scapy.runtime").setLevel(
+            logging.ERROR
+        )  # it cannot name loopback's link type, and says so
         self._control_port = control_port
         self._names: dict[int, str] = {}
         self._loopback = socket.if_nametoindex("lo")

@@ -242,19 +242,20 @@ class _Conversation:
             TimeoutError: The layer is silent.
             ProtocolError: The layer broke the rules; it was told so.
         """
-        async with asyncio.TaskGroup() as group:
-            side_tasks = [
-                group.create_task(self._write_output(), name="write"),
-                group.create_task(self._ping(), name="ping"),
-            ]
-            try:
+        try:
+            async with asyncio.TaskGroup() as group:
+                side_tasks = [
+                    group.create_task(self._write_output(), name="write"),
+                    group.create_task(self._ping(), name="ping"),
+                ]
                 goodbye = await self._read_frames(reader, early)
-            except ProtocolError as error:
-                self._writer.write(Refused(0, str(error)).encode())
-                raise
-            finally:
                 for task in side_tasks:
                     task.cancel()
+        except ExceptionGroup as group:
+            error = group.exceptions[0]  # whichever task met the end first
+            if isinstance(error, ProtocolError):
+                self._writer.write(Refused(0, str(error)).encode())
+            raise error from None
         await self.say_goodbye("as asked")
         return goodbye
 

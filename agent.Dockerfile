@@ -1,0 +1,24 @@
+# The agent's image: Python, libpcap, scapy, and the two packages of ours that run beside a target. Nothing else.
+#
+#   docker build -t podmirror-agent:VERSION -f agent.Dockerfile .        (or `make image`)
+#
+# It contains scapy, which is GPL-2.0-only: see LICENSE before you distribute such an image.
+
+FROM debian:trixie-slim AS build
+# A proxy's certificate, for builds behind one; unset elsewhere.
+ARG PIP_CERT
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip
+RUN pip install --break-system-packages --no-cache-dir --no-compile --no-deps --target /agent "scapy==2.8.0" \
+ # Only scapy's core is imported; its dissectors, tests and tools are two thirds of its size.
+ && rm -rf /agent/bin /agent/share /agent/scapy/contrib /agent/scapy/tools /agent/scapy/modules /agent/scapy/asn1fields.txt
+COPY wire/podmirror_wire /agent/podmirror_wire
+COPY agent/podmirror_agent /agent/podmirror_agent
+RUN python3 -m compileall -q /agent
+
+FROM debian:trixie-slim
+RUN apt-get update && apt-get install -y --no-install-recommends python3 libpcap0.8t64 && rm -rf /var/lib/apt/lists/*
+COPY --from=build /agent /agent
+ENV PYTHONPATH=/agent PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
+# uid 0, because capabilities are effective for root alone where Kubernetes adds them; every one is dropped at start.
+USER 0
+ENTRYPOINT ["python3", "-m", "podmirror_agent"]

@@ -1,0 +1,7 @@
+"""`python -m podmirror`."""
+
+import sys
+
+from podmirror.cli import main
+
+sys.exit(main())

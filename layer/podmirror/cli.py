@@ -1,0 +1,57 @@
+"""The command line: `podmirror`, and `kubectl podmirror`."""
+
+import importlib
+import sys
+
+import click
+
+from podmirror.errors import PodmirrorError
+from podmirror_wire.version import __version__
+
+_COMMANDS = {
+    "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),
+    "exec": ("podmirror.commands.execute", "Run a command with the target's traffic."),
+    "mirror": ("podmirror.commands.mirror", "Mirror the target's traffic to a process that already runs."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def podmirror() -> None:
+    """Copy a Kubernetes pod's live TCP traffic to a process on this machine, without touching that traffic.
+
+    Exit codes: 0 all went well; 2 usage; 3 more was lost than --max-loss allows; 4 the agent or the tunnel was lost;
+    5 refused or not started. `exec` gives its command's own code first.
+    """
+
+
+def main() -> int:
+    """Run the command line and give its exit code."""
+    try:
+        result = podmirror.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except PodmirrorError as error:
+        print(f"podmirror: {error}", file=sys.stderr)  # noqa: T201  # the last word, where no progress is left to say it
+        return error.exit_code
+    return result if isinstance(result, int) else 0

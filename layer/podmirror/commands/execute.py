@@ -1,0 +1,159 @@
+"""`podmirror exec`: run a command with the target's traffic."""
+
+import asyncio
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from podmirror.errors import AgentLost, NotStarted
+from podmirror.forwarding import OnGap
+from podmirror.ledger import LossLimit
+from podmirror.mirroring import Mirroring, ReportOptions
+from podmirror.options import delivery_options, ports_option, session_options, target_options
+from podmirror.portmap import PortPair, without_repeats
+from podmirror.process import NOT_FOUND_CODE, POLL_SECONDS, CommandNotRunnable, LocalProcess
+from podmirror.progress import Progress, Style
+from podmirror.session import Session, SessionOptions, open_session
+
+SILENT_SECONDS = 10.0
+"""After which a command that listens on no port yet is worth a word."""
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@target_options
+@ports_option
+@delivery_options
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
+def command(  # one argument an option
+    pairs: tuple[PortPair, ...],
+    on_gap: OnGap,
+    max_loss: LossLimit | None,
+    ledger_file: Path | None,
+    progress_style: Style,
+    verbose: bool,  # click passes flags so
+    arguments: tuple[str, ...],
+    **target: Any,  # what target_options added
+) -> int:
+    r"""Run a command with the target's traffic.
+
+    The ports are found from what the command listens on: its port 3000 gets the pod's port 3000, or with -p 80:3000 the
+    pod's port 80, or with -p 80 the pod's port 80 whatever its own.
+
+    \b
+    podmirror exec -t deployment/web -p 80:3000 -- python app.py
+    """
+    if shutil.which(arguments[0]) is None:
+        raise CommandNotRunnable(f"{arguments[0]}: command not found", NOT_FOUND_CODE)
+    progress = Progress(progress_style)
+    mirroring = Mirroring(progress, ReportOptions(max_loss, ledger_file, verbose), on_gap=on_gap)
+    run = _Run(list(arguments), without_repeats(pairs), progress, mirroring)
+    return asyncio.run(run.run(session_options(**target)))
+
+
+class _Run:
+    """One run of the command with a session beside it."""
+
+    def __init__(
+        self, arguments: list[str], pairs: list[PortPair], progress: Progress, mirroring: Mirroring
+    ) -> None:
+        self._arguments = arguments
+        self._pairs = pairs
+        self._progress = progress
+        self._mirroring = mirroring
+        self._process: LocalProcess | None = None
+
+    async def run(self, options: SessionOptions) -> int:
+        """Give the exit code: the command's own, if that is not zero; else what the session says."""
+        working = asyncio.current_task()
+        assert working is not None, "a coroutine runs in a task"
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._receive_signal, number, working)
+        lost: AgentLost | None = None
+        code = 0
+        try:
+            async with open_session(options, self._progress, self._mirroring.receive_frame) as session:
+                self._mirroring.attach(session)
+                lost, code = await self._run_beside(session)
+        finally:
+            await self._mirroring.finish()
+        if code:
+            return code
+        if lost is not None:
+            raise lost
+        self._mirroring.check_loss()
+        return 0
+
+    def _receive_signal(self, number: signal.Signals, working: "asyncio.Task[object]") -> None:
+        if self._process is None:
+            working.cancel()
+        else:
+            self._process.receive_signal(number)
+
+    async def _run_beside(self, session: Session) -> tuple[AgentLost | None, int]:
+        for pair in self._pairs:
+            if pair.local is not None:
+                await self._mirroring.subscribe(pair.remote, pair.local)
+        self._process = await LocalProcess.start(self._arguments)
+        mirroring = asyncio.create_task(self._mirror(session), name="mirror")
+        try:
+            code = await self._process.wait()
+        except BaseException:
+            self._process.terminate()
+            raise
+        if not mirroring.done():
+            mirroring.cancel()
+        (outcome,) = await asyncio.gather(mirroring, return_exceptions=True)
+        if isinstance(outcome, BaseException) and not isinstance(outcome, AgentLost | asyncio.CancelledError):
+            raise outcome
+        return (outcome if isinstance(outcome, AgentLost) else None), code
+
+    async def _mirror(self, session: Session) -> None:
+        finding = asyncio.create_task(self._find_ports(), name="find ports")
+        try:
+            await session.wait()
+        except AgentLost as lost:
+            self._progress.note(f"{lost}. {self._arguments[0]} goes on without mirrored traffic")
+            raise
+        finally:
+            finding.cancel()
+
+    async def _find_ports(self) -> None:
+        try:
+            await self._subscribe_as_found()
+        except NotStarted as refusal:
+            self._progress.note(str(refusal))
+        except AgentLost:
+            pass  # whoever waits for the session says so
+
+    async def _subscribe_as_found(self) -> None:
+        """Subscribe a port of the pod as soon as the command listens on the local port for it."""
+        assert self._process is not None, "the command runs"
+        wanted = {pair.remote for pair in self._pairs if pair.local is None}
+        automatic = not self._pairs
+        subscribed: set[int] = set()
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + SILENT_SECONDS
+        while automatic or wanted - subscribed:
+            listening = self._process.listening_ports()
+            for remote, local in _matches(listening, listening if automatic else wanted).items():
+                if remote not in subscribed:
+                    subscribed.add(remote)
+                    await self._mirroring.subscribe(remote, local)
+            if not subscribed and loop.time() > patience:
+                patience = float("inf")
+                self._progress.note(f"{self._arguments[0]} listens on no TCP port yet; waiting for one")
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _matches(listening: set[int], wanted: set[int]) -> dict[int, int]:
+    """Say which local port serves which wanted port of the pod: the same number, or else the only one there is."""
+    matches = {port: port for port in wanted & listening}
+    others = listening - wanted
+    missing = wanted - listening
+    if len(others) == 1 and len(missing) == 1:
+        matches[missing.pop()] = others.pop()
+    return matches

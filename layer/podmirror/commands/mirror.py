@@ -1,0 +1,64 @@
+"""`podmirror mirror`: to a process that already runs."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from podmirror.errors import UsageError
+from podmirror.forwarding import OnGap
+from podmirror.ledger import LossLimit
+from podmirror.mirroring import Mirroring, ReportOptions
+from podmirror.options import delivery_options, ports_option, session_options, target_options
+from podmirror.portmap import PortPair, without_repeats
+from podmirror.progress import Progress, Style
+from podmirror.session import SessionOptions, open_session
+
+
+@click.command("mirror")
+@target_options
+@ports_option
+@delivery_options
+def command(  # one argument an option
+    pairs: tuple[PortPair, ...],
+    on_gap: OnGap,
+    max_loss: LossLimit | None,
+    ledger_file: Path | None,
+    progress_style: Style,
+    verbose: bool,  # click passes flags so
+    **target: Any,  # what target_options added
+) -> None:
+    r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
+
+    \b
+    podmirror mirror -t deployment/web -p 80:3000
+    """
+    if not pairs:
+        raise UsageError("name at least one port: -p REMOTE:LOCAL")
+    progress = Progress(progress_style)
+    mirroring = Mirroring(progress, ReportOptions(max_loss, ledger_file, verbose), on_gap=on_gap)
+    asyncio.run(_mirror(session_options(**target), without_repeats(pairs), progress, mirroring))
+
+
+async def _mirror(
+    options: SessionOptions, pairs: list[PortPair], progress: Progress, mirroring: Mirroring
+) -> None:
+    working = asyncio.current_task()
+    assert working is not None, "a coroutine runs in a task"
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, working.cancel)
+    try:
+        async with open_session(options, progress, mirroring.receive_frame) as session:
+            mirroring.attach(session)
+            for pair in pairs:
+                await mirroring.subscribe(pair.remote, pair.local or pair.remote)
+            progress.note("mirroring; Ctrl-C ends it")
+            with suppress(asyncio.CancelledError):
+                await session.wait()
+    finally:
+        await mirroring.finish()
+    mirroring.check_loss()

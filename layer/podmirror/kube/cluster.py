@@ -1,0 +1,226 @@
+"""A connection to a cluster: its configuration, its API calls, its watches.
+
+The official client is synchronous, so its calls run in daemon threads: a thread of the default executor would be waited for at
+exit, and Ctrl-C would hang until the API server answered. Every call has a time-out. The client is imported here and nowhere
+else in the layer, and this module only when a cluster is needed: it takes half a second to import.
+"""
+
+import asyncio
+import json
+import os
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import urllib3.exceptions
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+
+from podmirror.errors import NotStarted
+
+Result = TypeVar("Result")
+
+REQUEST_SECONDS = (5.0, 15.0)
+"""To connect, and to read: an API server that needs longer for one object will not carry a session either."""
+
+WATCH_SECONDS = 300
+_IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class Refusal(Exception):
+    """The API server answered with an error; `message` holds its own words."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status code."""
+        self.reason = reason
+        """Machine-readable: `NotFound`, `Forbidden`, ..."""
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketAccess:
+    """What a WebSocket to the API server needs, in aiohttp's terms."""
+
+    url: str
+    headers: dict[str, str]
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    proxy: str | None
+
+
+class Cluster:
+    """The cluster that a context names."""
+
+    def __init__(self, api_client: Any, namespace: str, context: str) -> None:  # kubernetes has no types
+        self._api_client = api_client
+        self.namespace = namespace
+        self.context = context
+        self.core = client.CoreV1Api(api_client)
+        self.apps = client.AppsV1Api(api_client)
+
+    @classmethod
+    def connect(cls, context: str | None, namespace: str | None) -> Self:
+        """Read the kubeconfig (KUBECONFIG, else ~/.kube/config), or the service account when this runs in a pod.
+
+        Args:
+            context: A context of the kubeconfig; the current one if None.
+            namespace: Overrides the context's.
+
+        Raises:
+            NotStarted: There is no configuration, or it cannot be used.
+        """
+        if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and not _kubeconfig_exists():
+            config.load_incluster_config()
+            return cls(client.ApiClient(), namespace or _in_cluster_namespace(), "in-cluster")
+        try:
+            contexts, current = config.list_kube_config_contexts()
+            name = context or current["name"]
+            chosen = next((each for each in contexts if each["name"] == name), None)
+            if chosen is None:
+                known = ", ".join(sorted(each["name"] for each in contexts))
+                raise NotStarted(f"the kubeconfig has no context {name!r}; it has {known}")
+            api_client = config.new_client_from_config(context=name)
+        except config.ConfigException as error:
+            raise NotStarted(
+                f"no usable kubeconfig: {error}; set KUBECONFIG, or try podmirror without a cluster with "
+                "`podmirror demo`"
+            ) from error
+        return cls(api_client, namespace or chosen["context"].get("namespace") or "default", name)
+
+    async def call(self, method: Callable[..., Result], *arguments: object, **options: object) -> Result:
+        """Make an API call.
+
+        Raises:
+            Refusal: The API server answered with an error.
+            NotStarted: It could not be reached.
+        """
+        options.setdefault("_request_timeout", REQUEST_SECONDS)
+        try:
+            return await _in_daemon_thread(lambda: method(*arguments, **options))
+        except ApiException as error:
+            raise _refusal(error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise NotStarted(self._unreachable(error)) from error
+
+    async def watch_pod(self, name: str, namespace: str) -> AsyncIterator[tuple[str, Any]]:
+        """Give each change of a pod as its type (ADDED, MODIFIED, DELETED) and the pod, from its present state on.
+
+        Raises:
+            Refusal: The API server answered with an error.
+            NotStarted: It could not be reached.
+        """
+        loop = asyncio.get_running_loop()
+        changes: asyncio.Queue[tuple[str, Any] | BaseException | None] = asyncio.Queue()
+        watching = watch.Watch()
+
+        def follow() -> None:
+            outcome: BaseException | None = None
+            try:
+                for event in watching.stream(
+                    self.core.list_namespaced_pod,
+                    namespace,
+                    field_selector=f"metadata.name={name}",
+                    timeout_seconds=WATCH_SECONDS,
+                    _request_timeout=(REQUEST_SECONDS[0], WATCH_SECONDS + 5),
+                ):
+                    loop.call_soon_threadsafe(changes.put_nowait, (event["type"], event["object"]))
+            except Exception as error:  # noqa: BLE001  # it is raised in the loop's thread
+                outcome = error
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(changes.put_nowait, outcome)
+
+        threading.Thread(target=follow, name=f"watch pod {name}", daemon=True).start()
+        try:
+            while (change := await changes.get()) is not None:
+                if isinstance(change, ApiException):
+                    raise _refusal(change) from change
+                if isinstance(change, BaseException):
+                    raise NotStarted(self._unreachable(change)) from change
+                yield change
+        finally:
+            watching.stop()
+
+    async def websocket_access(self, path: str) -> WebSocketAccess:
+        """Give fresh credentials and transport settings for a WebSocket to a path of the API."""
+        return await _in_daemon_thread(lambda: self._websocket_access(path))  # a credential plugin may run
+
+    def _websocket_access(self, path: str) -> WebSocketAccess:
+        settings = self._api_client.configuration
+        headers = dict(self._api_client.default_headers)
+        headers.update(
+            {each["key"]: each["value"] for each in settings.auth_settings().values() if each["value"]}
+        )
+        url = settings.host.rstrip("/") + path
+        context: ssl.SSLContext | None = None
+        if url.startswith("https"):
+            context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+            if not settings.verify_ssl:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if settings.cert_file:
+                context.load_cert_chain(settings.cert_file, settings.key_file)
+        return WebSocketAccess(
+            url, headers, context, settings.tls_server_name or None, settings.proxy or None
+        )
+
+    def _unreachable(self, error: BaseException) -> str:
+        cause = getattr(error, "reason", None) or error
+        return (
+            f"the API server of context {self.context!r} ({self._api_client.configuration.host}) cannot be reached: "
+            f"{_plain(cause)}; check that the cluster runs and that KUBECONFIG names the right one"
+        )
+
+
+def _plain(cause: object) -> str:
+    """Leave out of urllib3's messages the name of the object that they begin with."""
+    return str(cause).rpartition(": ")[2] if isinstance(cause, urllib3.exceptions.HTTPError) else str(cause)
+
+
+def _refusal(error: ApiException) -> Refusal:
+    try:
+        status = json.loads(error.body or "")
+        return Refusal(error.status, status.get("reason", ""), status["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # no Status object: a proxy in between, perhaps
+        return Refusal(error.status or 0, "", str(error.reason or error.body or "no reason was given"))
+
+
+def _kubeconfig_exists() -> bool:
+    if os.environ.get("KUBECONFIG"):
+        return True
+    return Path("~/.kube/config").expanduser().exists()
+
+
+def _in_cluster_namespace() -> str:
+    return _IN_CLUSTER_NAMESPACE.read_text().strip() if _IN_CLUSTER_NAMESPACE.exists() else "default"
+
+
+async def _in_daemon_thread(function: Callable[[], Result]) -> Result:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def settle(result: Result | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # a result goes with no error
+
+    def run() -> None:
+        result: Result | None = None
+        failure: BaseException | None = None
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001  # it is raised in the loop's thread
+            failure = error
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="kubernetes call", daemon=True).start()
+    return await future

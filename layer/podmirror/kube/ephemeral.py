@@ -1,0 +1,131 @@
+"""The agent as an ephemeral container: what is asked of the API server, and what its status means. No I/O.
+
+`targetContainerName` is not set on purpose. The pod's containers share one network namespace anyway, so capture does not need
+it; it would put the agent into the PID namespace of that container, where the kernel kills it whenever the app's first process
+ends (pid_namespaces(7)), never to be started again, and would show it the app's environment.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+NAME_PREFIX = "podmirror-"
+
+FATAL_WAITING = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""Waiting reasons that do not go away by waiting (kubernetes pkg/kubelet/images/types.go and
+pkg/kubelet/kuberuntime/kuberuntime_container.go)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What an agent is started with."""
+
+    name: str
+    """Of the container, unique in the pod, finished ephemeral containers included."""
+    image: str
+    image_pull_policy: str | None
+    ports: tuple[int, ...]
+    """Candidates for its listener."""
+    verifier: bytes
+    """SHA-256 of the session's secret."""
+    ttl: float
+    """Seconds that it waits for a layer."""
+    log_level: str
+
+
+def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
+    """Give the strategic-merge patch that appends the agent to a pod's ephemeral containers.
+
+    Args:
+        spec: The agent.
+        add_capabilities: Ask for NET_RAW and nothing else. Where Pod Security forbids to add it, the agent can do with the
+            runtime's default set instead, which holds NET_RAW on containerd.
+    """
+    security: dict[str, object] = {
+        # The pod may say otherwise, and then added capabilities would not be effective: Kubernetes has no ambient ones.
+        "runAsUser": 0,
+        "runAsNonRoot": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+    }
+    if add_capabilities:
+        security["capabilities"] = {"drop": ["ALL"], "add": ["NET_RAW"]}
+    container: dict[str, object] = {
+        "name": spec.name,
+        "image": spec.image,
+        "args": [
+            *("--ports", ",".join(map(str, spec.ports))),
+            *("--verifier", spec.verifier.hex()),
+            *("-t", f"{spec.ttl:g}"),
+            *("--log-level", spec.log_level),
+        ],
+        "securityContext": security,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if spec.image_pull_policy is not None:
+        container["imagePullPolicy"] = spec.image_pull_policy
+    return {"spec": {"ephemeralContainers": [container]}}
+
+
+class Phase(Enum):
+    """How far an agent's container has come."""
+
+    COMING = "coming"
+    RUNNING = "running"
+    STUCK = "stuck"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """The state of an agent's container, with the kubelet's own words."""
+
+    phase: Phase
+    words: str = ""
+
+
+def state_of(pod: Any, name: str) -> AgentState:  # kubernetes has no types
+    """Read the state of the agent `name` from a pod's status."""
+    statuses = pod.status.ephemeral_container_statuses or []
+    state = next((each.state for each in statuses if each.name == name), None)
+    if state is None:
+        return AgentState(Phase.COMING, "not seen by the kubelet yet")
+    if state.running is not None:
+        return AgentState(Phase.RUNNING)
+    if state.terminated is not None:
+        return AgentState(Phase.ENDED, _last_words(state.terminated))
+    waiting = state.waiting
+    if waiting is not None and waiting.reason in FATAL_WAITING:
+        return AgentState(Phase.STUCK, f"{waiting.reason}: {waiting.message or 'no message'}")
+    return AgentState(Phase.COMING, waiting.reason if waiting is not None and waiting.reason else "")
+
+
+def ephemeral_count(pod: Any) -> int:  # kubernetes has no types
+    """Count the agents of ours that the pod's spec holds, finished ones included; only a new pod clears them."""
+    return sum(each.name.startswith(NAME_PREFIX) for each in pod.spec.ephemeral_containers or [])
+
+
+def _last_words(terminated: Any) -> str:  # kubernetes has no types
+    message = (terminated.message or "").strip()
+    try:
+        reason = str(json.loads(message)["reason"])
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # not the agent's own JSON: the runtime's words, or the log's tail
+        reason = message.splitlines()[-1] if message else terminated.reason or "no reason was given"
+    return f"{reason} (exit code {terminated.exit_code})"

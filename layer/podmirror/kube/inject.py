@@ -1,0 +1,214 @@
+"""Put an agent beside a target, and open the conversation with it."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from podmirror.errors import AgentLost, NotStarted
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.ephemeral import (
+    NAME_PREFIX,
+    AgentSpec,
+    AgentState,
+    Phase,
+    ephemeral_count,
+    patch,
+    state_of,
+)
+from podmirror.kube.portforward import PortForward
+from podmirror.kube.resolve import ResolvedTarget
+from podmirror.link import ConnectionFrame, Link
+from podmirror_wire.errors import ProtocolError, VersionMismatch
+
+PORTS = range(61_000, 65_536)
+"""Above Linux's ephemeral ports (ip_local_port_range, 32768 to 60999), so that no call of the app's is in the way."""
+
+CANDIDATES = 4
+HELLO_SECONDS = 3.0
+"""For whoever listens on a candidate port to greet; the app may own it and say nothing."""
+
+POST_MORTEM_SECONDS = 0.8
+"""For the kubelet's word on a lost agent; the user should hear something within two seconds."""
+
+START_SECONDS = 60.0
+_RETRY_SECONDS = 0.15
+
+
+def new_agent_name() -> str:
+    """Make a name that no other ephemeral container of the pod has, finished ones included."""
+    return NAME_PREFIX + secrets.token_hex(4)
+
+
+def candidate_ports() -> tuple[int, ...]:
+    """Choose ports for the agent to try: it shares the pod's port space, and a failed start cannot be taken back."""
+    return tuple(random.sample(PORTS, CANDIDATES))
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedAgent:
+    """An agent's container in a pod."""
+
+    cluster: Cluster
+    target: ResolvedTarget
+    spec: AgentSpec
+
+    async def wait_until_running(self) -> None:
+        """Watch the container until it runs.
+
+        Raises:
+            NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
+        """
+        last = AgentState(Phase.COMING)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while True:
+                    async for change, pod in self.cluster.watch_pod(self.target.pod, self.target.namespace):
+                        if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
+                            raise NotStarted(
+                                f"{self.target} is being deleted, so no agent starts in it; choose another pod"
+                            )
+                        last = state_of(pod, self.spec.name)
+                        if last.phase is Phase.RUNNING:
+                            return
+                        self._raise_if_over(last)
+        except TimeoutError:
+            raise NotStarted(
+                f"the agent {self.spec.name} in {self.target} did not start within {START_SECONDS:g} s "
+                f"({last.words or 'no word from the kubelet'}); see `kubectl describe pod {self.target.pod} "
+                f"-n {self.target.namespace}`"
+            ) from None
+
+    async def connect(
+        self, secret: bytes, receiver: Callable[[ConnectionFrame], None]
+    ) -> tuple[Link, PortForward]:
+        """Find the agent among the candidate ports, and authenticate.
+
+        Raises:
+            NotStarted: It is of another version, ended, or does not answer.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        trouble: Exception | None = None
+        while time.monotonic() < deadline:
+            for port in self.spec.ports:
+                try:
+                    return await self._greet(port, secret, receiver)
+                except VersionMismatch as error:
+                    raise NotStarted(
+                        f"image {self.spec.image} is of another version: {error}; give --agent-image an image of this version"
+                    ) from error
+                except (AgentLost, ProtocolError, TimeoutError) as error:
+                    trouble = error
+            state = await self._state()
+            if state is not None:
+                self._raise_if_over(state)
+            await asyncio.sleep(_RETRY_SECONDS)
+        raise NotStarted(f"the agent {self.spec.name} in {self.target} runs but does not answer: {trouble}")
+
+    async def post_mortem(self) -> str:
+        """Say what the kubelet knows of an agent that was lost; nothing if it does not answer in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POST_MORTEM_SECONDS):
+                while True:
+                    state = await self._state()
+                    if state is not None and state.phase is Phase.ENDED:
+                        return f"the agent {self.spec.name} ended: {state.words}"
+                    await asyncio.sleep(_RETRY_SECONDS)
+        return ""
+
+    async def _greet(
+        self, port: int, secret: bytes, receiver: Callable[[ConnectionFrame], None]
+    ) -> tuple[Link, PortForward]:
+        try:
+            stream = await PortForward.open(self.cluster, self.target.namespace, self.target.pod, port)
+        except Refusal as refusal:
+            raise NotStarted(
+                f"port-forward to {self.target} was refused: {refusal.message}; "
+                "it needs the verbs get and create on pods/portforward"
+            ) from refusal
+        link = Link(stream, receiver)
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                await link.authenticate(secret)
+        except BaseException:
+            await stream.close()
+            raise
+        return link, stream
+
+    async def _state(self) -> AgentState | None:
+        try:
+            pod = await self.cluster.call(
+                self.cluster.core.read_namespaced_pod, self.target.pod, self.target.namespace
+            )
+        except (Refusal, NotStarted):
+            return None
+        return state_of(pod, self.spec.name)
+
+    def _raise_if_over(self, state: AgentState) -> None:
+        if state.phase is Phase.STUCK:
+            raise NotStarted(
+                f"the agent {self.spec.name} in {self.target} cannot start: {state.words}. It starts later, by itself, if "
+                "that goes away, and ends unused; check --agent-image and --image-pull-policy"
+            )
+        if state.phase is Phase.ENDED:
+            raise NotStarted(f"the agent {self.spec.name} in {self.target} has ended already: {state.words}")
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """An agent that was added to a pod, and what there is to say about that."""
+
+    agent: InjectedAgent
+    entries: int
+    """Agents in the pod's spec now, finished ones included."""
+    default_capabilities: bool
+    """Pod Security did not admit NET_RAW to be added, so the runtime's default set must hold it."""
+
+
+async def inject(cluster: Cluster, target: ResolvedTarget, spec: AgentSpec) -> Injection:
+    """Add the agent to the pod as an ephemeral container.
+
+    Raises:
+        NotStarted: The API server refused; with its words.
+    """
+    agent = InjectedAgent(cluster, target, spec)
+    try:
+        pod = await _patch(agent, add_capabilities=True)
+    except Refusal as refusal:
+        if refusal.reason != "Forbidden" or "PodSecurity" not in refusal.message:
+            raise _explained(agent, refusal) from refusal
+        try:  # Refused before anything was stored, so this leaves one entry, not two.
+            pod = await _patch(agent, add_capabilities=False)
+        except Refusal as second:
+            raise _explained(agent, second) from second
+        return Injection(agent, ephemeral_count(pod), default_capabilities=True)
+    return Injection(agent, ephemeral_count(pod), default_capabilities=False)
+
+
+async def _patch(agent: InjectedAgent, *, add_capabilities: bool) -> object:
+    return await agent.cluster.call(
+        agent.cluster.core.patch_namespaced_pod_ephemeralcontainers,
+        agent.target.pod,
+        agent.target.namespace,
+        patch(agent.spec, add_capabilities=add_capabilities),
+        _content_type="application/strategic-merge-patch+json",
+    )
+
+
+def _explained(agent: InjectedAgent, refusal: Refusal) -> NotStarted:
+    what = f"the agent could not be added to {agent.target}"
+    words = refusal.message
+    if refusal.reason == "Invalid" and ("may not be changed" in words or "Duplicate value" in words):
+        return NotStarted(
+            f"{what}: the name {agent.spec.name!r} is taken in this pod ({words}); give another --agent-name, or none"
+        )
+    if refusal.reason == "Forbidden" and "PodSecurity" in words:
+        return NotStarted(f"{what}: {words}; no capture is possible under this policy from inside the pod")
+    if refusal.reason == "Forbidden":
+        return NotStarted(f"{what}: {words}; ask for the verb patch on pods/ephemeralcontainers")
+    if refusal.reason == "NotFound":
+        return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
+    return NotStarted(f"{what}: {words}")

@@ -1,0 +1,144 @@
+"""One TCP connection to a port of a pod, through the API server.
+
+Theory of operation. The legacy channel protocol over a WebSocket, as every server speaks it (kubernetes
+staging/src/k8s.io/cri-streaming/pkg/streaming/portforward/websocket.go): each binary message begins with a channel byte.
+Channel 0 carries data both ways, channel 1 error text from the server. The first message on each holds only the port, two
+bytes, little endian. That the WebSocket opens says nothing about the port: a refused connection is told on channel 1, later.
+There is no half-close; when one side ends, the runtime ends everything.
+
+Back-pressure is the WebSocket's: bytes that are not received here stay in the pod.
+"""
+
+from contextlib import suppress
+from http import HTTPStatus
+
+import aiohttp
+
+from podmirror.errors import AgentLost, NotStarted
+from podmirror.kube.cluster import Cluster, Refusal, WebSocketAccess
+
+SUBPROTOCOL = "v4.channel.k8s.io"
+DATA_CHANNEL, ERROR_CHANNEL = 0, 1
+PORT_BYTES = 2
+
+HEARTBEAT_SECONDS = 10.0
+"""Keeps load balancers from closing an idle WebSocket; the agent's own pings show that the agent is there."""
+
+OPEN_SECONDS = 10.0
+MAX_MESSAGE_BYTES = 1 << 20
+"""Of a message to the server, which takes up to 32 MiB; smaller ones keep pings from waiting."""
+
+
+class PortForward:
+    """A stream of bytes to a port of a pod."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, websocket: "aiohttp.ClientWebSocketResponse[bool]", what: str
+    ) -> None:
+        self._session = session
+        self._websocket = websocket
+        self._what = what
+        self._opened_channels: set[int] = set()
+
+    @classmethod
+    async def open(cls, cluster: Cluster, namespace: str, pod: str, port: int) -> "PortForward":
+        """Open a forward; whether anything listens on the port shows only when bytes arrive.
+
+        Raises:
+            Refusal: The API server refused, with its words.
+            NotStarted: It cannot be reached.
+        """
+        access = await cluster.websocket_access(
+            f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
+        )
+        session = aiohttp.ClientSession()
+        try:
+            websocket = await session.ws_connect(
+                access.url,
+                protocols=(SUBPROTOCOL,),
+                headers=access.headers,
+                ssl=access.ssl_context if access.ssl_context is not None else True,
+                server_hostname=access.server_hostname,
+                proxy=access.proxy,
+                heartbeat=HEARTBEAT_SECONDS,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                max_msg_size=0,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            refusal = await _server_words(session, access, error)
+            await session.close()
+            raise refusal from error
+        except (aiohttp.ClientError, OSError) as error:
+            await session.close()
+            raise NotStarted(f"port-forward to pod {namespace}/{pod} failed: {error}") from error
+        except BaseException:
+            await session.close()
+            raise
+        return cls(session, websocket, f"port {port} of pod {namespace}/{pod}")
+
+    async def receive(self) -> bytes:
+        """Give the next bytes from the pod; none at all when the forward has ended.
+
+        Raises:
+            AgentLost: The server told an error, or the WebSocket broke.
+        """
+        while True:
+            message = await self._websocket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.BINARY if message.data:
+                    channel, content = message.data[0], message.data[1:]
+                    if channel not in self._opened_channels:
+                        self._opened_channels.add(channel)
+                        content = content[PORT_BYTES:]
+                    if content and channel == DATA_CHANNEL:
+                        return bytes(content)
+                    if content and channel == ERROR_CHANNEL:
+                        raise AgentLost(
+                            f"port-forward to {self._what}: {content.decode(errors='replace').strip()}"
+                        )
+                case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
+                    return b""
+                case aiohttp.WSMsgType.ERROR:
+                    reason = self._websocket.exception() or "no reason was given"
+                    raise AgentLost(f"the tunnel to {self._what} broke: {reason}")
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes to the pod, waiting while the tunnel does not keep up.
+
+        Raises:
+            AgentLost: The tunnel broke.
+        """
+        for start in range(0, len(data), MAX_MESSAGE_BYTES):
+            try:
+                await self._websocket.send_bytes(
+                    bytes((DATA_CHANNEL,)) + data[start : start + MAX_MESSAGE_BYTES]
+                )
+            except (ConnectionError, aiohttp.ClientError) as error:
+                raise AgentLost(f"the tunnel to {self._what} broke: {error}") from error
+
+    async def close(self) -> None:
+        """Close the WebSocket."""
+        with suppress(ConnectionError, aiohttp.ClientError):
+            await self._websocket.close()
+        await self._session.close()
+
+
+async def _server_words(
+    session: aiohttp.ClientSession, access: WebSocketAccess, error: aiohttp.WSServerHandshakeError
+) -> Refusal:
+    """Ask again without the upgrade: aiohttp does not keep the body of a refused handshake, and there the reason stands."""
+    with suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
+        async with session.get(
+            access.url,
+            headers=access.headers,
+            ssl=access.ssl_context if access.ssl_context is not None else True,
+            server_hostname=access.server_hostname,
+            proxy=access.proxy,
+            timeout=aiohttp.ClientTimeout(total=OPEN_SECONDS),
+        ) as response:
+            if response.status == error.status:
+                status = await response.json(content_type=None)
+                return Refusal(error.status, status.get("reason", ""), status["message"])
+    with suppress(ValueError):
+        return Refusal(error.status, "", f"HTTP {error.status} {HTTPStatus(error.status).phrase}")
+    return Refusal(error.status, "", f"HTTP {error.status}")

@@ -1,0 +1,148 @@
+"""The loss ledger: what became of every connection, and where bytes were lost.
+
+The agent counts what it saw and lost (kernel drops, gaps, cuts), the layer what it delivered and what the local process did not
+take. Lost are connections of which bytes are missing that the app had received. A late join is no loss: what came before it
+was never ours. Neither are connections that cannot be replayed at all (TLS, server-first); they are listed with the reason.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podmirror.errors import UsageError
+from podmirror.forwarding import Forwarding, Outcome
+
+_COMPLETE = {Outcome.WHOLE, Outcome.RESET}
+_LOST = {Outcome.GAP, Outcome.CUT}
+
+_LISTED = {
+    Outcome.TLS: "in TLS, which cannot be replayed",
+    Outcome.SERVER_FIRST: "of a protocol in which the server speaks first, which cannot be replayed",
+    Outcome.UNJOINED: "open before the session began, in which no HTTP/1 request was recognised",
+}
+
+
+@dataclass(slots=True)
+class LayerLedger:
+    """Counts what became of the connections that the agent announced."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    complete: int = 0
+    """Connections delivered from their first byte to their end."""
+    lost: int = 0
+    """Connections with missing or undelivered bytes."""
+    delivered_bytes: int = 0
+    missing_bytes: int = 0
+    """Not captured, or given up by the agent."""
+    undelivered_bytes: int = 0
+    """Arrived here, but the local process did not take them."""
+    skipped_bytes: int = 0
+    """Before the request at which a connection was joined late, or rejoined after a gap."""
+    troubles: Counter[str] = field(default_factory=Counter)
+    """What went wrong locally, by phrase."""
+    agent: Mapping[str, int] = field(default_factory=dict)
+    """The agent's own counts, as last heard."""
+
+    def settle(self, forwarding: Forwarding, undelivered: int, trouble: str) -> None:
+        """Count a connection that ended."""
+        self.outcomes[forwarding.outcome] += 1
+        self.delivered_bytes += forwarding.written - undelivered
+        self.missing_bytes += forwarding.missing
+        self.undelivered_bytes += undelivered
+        self.skipped_bytes += forwarding.skipped
+        if trouble:
+            self.troubles[trouble] += 1
+        self.complete += forwarding.outcome in _COMPLETE and not trouble
+        self.lost += forwarding.outcome in _LOST or bool(trouble)
+
+    @property
+    def connections(self) -> int:
+        """All connections that ended."""
+        return self.outcomes.total()
+
+    @property
+    def kernel_drops(self) -> int:
+        """Packets that the agent's kernel dropped; what they carried shows as gaps or late joins, if it was missed."""
+        return self.agent.get("kernel_drops", 0)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give everything, for machines."""
+        return {
+            "connections": self.connections,
+            "complete_connections": self.complete,
+            "lost_connections": self.lost,
+            "outcomes": {outcome.value: self.outcomes[outcome] for outcome in Outcome},
+            "delivered_bytes": self.delivered_bytes,
+            "missing_bytes": self.missing_bytes,
+            "undelivered_bytes": self.undelivered_bytes,
+            "skipped_bytes": self.skipped_bytes,
+            "troubles": dict(self.troubles),
+            "agent": dict(self.agent),
+        }
+
+    def lines(self) -> list[str]:
+        """Give everything that is worth saying, a sentence a line."""
+        lines = [
+            f"{_count(self.connections, 'connection')} mirrored: {self.complete:,} complete, "
+            f"{self.outcomes[Outcome.JOINED]:,} joined late, {self.lost:,} with loss; {self.delivered_bytes:,} bytes delivered."
+        ]
+        if self.missing_bytes:
+            lines.append(f"{self.missing_bytes:,} bytes were missed by the capture or given up by the agent.")
+        if self.undelivered_bytes:
+            lines.append(f"{self.undelivered_bytes:,} bytes were not taken by the local process.")
+        lines += [f"{_count(number, 'connection')}: {trouble}." for trouble, number in self.troubles.items()]
+        lines += [
+            f"{_count(self.outcomes[outcome], 'connection')} {why}: not delivered."
+            for outcome, why in _LISTED.items()
+            if self.outcomes[outcome]
+        ]
+        if self.outcomes[Outcome.UNFINISHED]:
+            lines.append(f"{_count(self.outcomes[Outcome.UNFINISHED], 'connection')} had not ended.")
+        if self.skipped_bytes:
+            lines.append(f"{self.skipped_bytes:,} bytes were passed over on the way to a request to join at.")
+        if self.kernel_drops:
+            lines.append(f"The agent's kernel dropped {_count(self.kernel_drops, 'packet')}.")
+        for name, what in (
+            ("fragments", "IP fragment"),
+            ("untracked", "packet of connections over the agent's limit"),
+        ):
+            if self.agent.get(name):
+                lines.append(f"The agent could not read {_count(self.agent[name], what)}.")
+        if not self.lost and not self.kernel_drops:
+            lines.append("Nothing was lost.")
+        return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+@dataclass(frozen=True, slots=True)
+class LossLimit:
+    """The most that may be lost: `--max-loss 0`, `--max-loss 5` (connections) or `--max-loss 1%` (of them)."""
+
+    limit: float
+    percent: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "LossLimit":
+        """Read a limit as it stands on the command line.
+
+        Raises:
+            UsageError: It is neither a number nor a percentage.
+        """
+        number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = -1.0
+        if not 0 <= limit < float("inf"):
+            raise UsageError(
+                f"--max-loss {text!r} is not understood; write a number of connections, or a percentage (1%)"
+            )
+        return cls(limit, percent)
+
+    def exceeded_by(self, ledger: LayerLedger) -> bool:
+        """Whether more connections were lost than this."""
+        allowed = ledger.connections * self.limit / 100 if self.percent else self.limit
+        return ledger.lost > allowed

@@ -1,0 +1,131 @@
+"""The options that commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from podmirror.errors import UsageError
+from podmirror.ledger import LossLimit
+from podmirror.portmap import PortPair
+from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
+from podmirror.target import Target
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Parsed = TypeVar("Parsed")
+
+
+class _Type(click.ParamType[Any]):
+    """A click type made of one of our parsers."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+_TARGET_OPTIONS = [
+    click.option(
+        "-t",
+        "--target",
+        type=_Type("TARGET", Target.parse),
+        required=True,
+        help="pod/NAME or deployment/NAME[/container/C]",
+    ),
+    click.option("-n", "--namespace", help="Namespace of the target (default: the context's)."),
+    click.option("--context", help="Context of the kubeconfig (default: the current one)."),
+    click.option("--agent-image", default=DEFAULT_IMAGE, show_default=True, help="Image of the agent."),
+    click.option(
+        "--image-pull-policy",
+        type=click.Choice(["Always", "IfNotPresent", "Never"]),
+        help="When the node pulls that image.",
+    ),
+    click.option(
+        "--agent-name", help="Name of the agent's container (default: podmirror- and eight random digits)."
+    ),
+    click.option(
+        "--agent-ttl",
+        type=click.FloatRange(min=1),
+        default=DEFAULT_TTL,
+        show_default=True,
+        help="Seconds that an agent waits for a lost session before it ends.",
+    ),
+    click.option(
+        "--agent-log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        help="What the agent writes to its container log.",
+    ),
+    click.option(
+        "--allow-host-network",
+        is_flag=True,
+        help="Admit a pod in which all of its node's traffic is visible.",
+    ),
+]
+
+_DELIVERY_OPTIONS = [
+    click.option(
+        "--on-gap",
+        type=click.Choice(["reset", "rejoin"]),
+        default="reset",
+        show_default=True,
+        help="After lost bytes: reset the local connection, or also begin anew at the next HTTP request.",
+    ),
+    click.option(
+        "--max-loss",
+        type=_Type("N|N%", LossLimit.parse),
+        help="Exit with 3 if more connections than this lost bytes.",
+    ),
+    click.option(
+        "--ledger",
+        "ledger_file",
+        type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+        help="Write the loss ledger as JSON to this file at the end (- for stdout).",
+    ),
+    click.option(
+        "--progress",
+        "progress_style",
+        type=click.Choice(["auto", "rich", "plain", "none"]),
+        default="auto",
+        show_default=True,
+        help="How to show what happens, on stderr.",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Say what became of each connection."),
+]
+
+ports_option = click.option(
+    "-p",
+    "--port",
+    "pairs",
+    type=_Type("REMOTE[:LOCAL]", PortPair.parse),
+    multiple=True,
+    help="Port of the pod, and the local port to deliver to; may be repeated.",
+)
+
+
+def target_options(command: Command) -> Command:
+    """Add the options that say where and how to start an agent; `session_options` takes them."""
+    for option in reversed(_TARGET_OPTIONS):
+        command = option(command)
+    return command
+
+
+def delivery_options(command: Command) -> Command:
+    """Add the options of commands that deliver to a local process."""
+    for option in reversed(_DELIVERY_OPTIONS):
+        command = option(command)
+    return command
+
+
+def session_options(**values: Any) -> SessionOptions:  # click gives each option as a keyword
+    """Make the session's options of what `target_options` added."""
+    return SessionOptions(**values)

@@ -1,0 +1,70 @@
+"""What is happening, on stderr: a spinner and check marks on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Style = Literal["auto", "rich", "plain", "none"]
+
+
+class Progress:
+    """Tells steps, notes and the ledger. rich is imported only where there is a terminal to draw on."""
+
+    def __init__(self, style: Style) -> None:
+        if style == "auto":
+            style = "rich" if sys.stderr.isatty() else "plain"
+        self._style = style
+        self._console: Console | None = None
+        if style == "rich":
+            import rich.console  # takes a fifth of a second
+
+            self._console = rich.console.Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator["Step"]:
+        """Show that something is being done, and, when the block ends well, what was done."""
+        step = Step(doing)
+        if self._console is not None:
+            with self._console.status(f"{doing} …"):
+                yield step
+            self._console.print(f"[green]✓[/green] {_escaped(step.done)}")
+        else:
+            yield step
+            self._write(step.done)
+
+    def note(self, text: str) -> None:
+        """Say something that deserves attention but stops nothing."""
+        if self._console is not None:
+            self._console.print(f"[yellow]![/yellow] {_escaped(text)}")
+        else:
+            self._write(text)
+
+    def tell(self, lines: list[str]) -> None:
+        """Say the result of a session."""
+        for line in lines:
+            if self._console is not None:
+                self._console.print(_escaped(line))
+            else:
+                self._write(line)
+
+    def _write(self, text: str) -> None:
+        if self._style != "none":
+            print(f"podmirror: {text}", file=sys.stderr, flush=True)  # noqa: T201  # this is the terminal's module
+
+
+class Step:
+    """A step that is being done."""
+
+    def __init__(self, doing: str) -> None:
+        self.done = doing
+        """What to say at its end; the block may put it better than its beginning."""
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

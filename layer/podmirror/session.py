@@ -1,0 +1,148 @@
+"""A session: from a target to a conversation with an agent beside it, and back to nothing.
+
+The steps are those that the user sees: resolved, injected, running, forwarded, subscribed. Whatever ends a session, the agent
+is told goodbye if it can be reached, and ends at once; if it cannot, it ends by itself after its ttl.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podmirror.errors import AgentLost
+from podmirror.link import GOODBYE_SECONDS, ConnectionFrame, Link
+from podmirror.progress import Progress
+from podmirror.target import Target
+from podmirror_wire.handshake import new_secret, verifier_of
+from podmirror_wire.version import __version__
+
+if TYPE_CHECKING:
+    from podmirror.kube.inject import Injection
+
+DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
+DEFAULT_TTL = 30.0
+MANY_ENTRIES = 10
+"""Finished agents in a pod's spec from which on they are worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Where and how to start an agent."""
+
+    target: Target
+    namespace: str | None = None
+    context: str | None = None
+    agent_image: str = DEFAULT_IMAGE
+    agent_name: str | None = None
+    agent_ttl: float = DEFAULT_TTL
+    """Seconds."""
+    agent_log_level: str = "info"
+    image_pull_policy: str | None = None
+    allow_host_network: bool = False
+
+
+class Session:
+    """A conversation with an agent, running in a task of its own."""
+
+    def __init__(self, link: Link, explain: Callable[[], Awaitable[str]]) -> None:
+        self.link = link
+        self._explain = explain
+        self._running = asyncio.create_task(link.run(), name="link")
+
+    async def subscribe(self, port: int) -> None:
+        """Ask for the connections of a port of the pod; returns when the agent watches it.
+
+        Raises:
+            NotStarted: The agent refused.
+            AgentLost: It was lost meanwhile.
+        """
+        subscribing = asyncio.create_task(self.link.subscribe(port), name=f"subscribe {port}")
+        await asyncio.wait({subscribing, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        if not subscribing.done():
+            subscribing.cancel()
+            await self.wait()
+        await subscribing
+
+    async def wait(self) -> None:
+        """Wait for as long as the conversation goes on.
+
+        Raises:
+            AgentLost: It ended, with what is known of the agent's fate.
+        """
+        try:
+            await asyncio.shield(self._running)
+        except AgentLost as lost:
+            raise AgentLost("; ".join(filter(None, (str(lost), await self._explain())))) from lost
+
+    async def part(self, reason: str) -> None:
+        """Say goodbye and wait a moment for the agent's last ledger."""
+        if not self._running.done():
+            self.link.say_goodbye(reason)
+            await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_session(
+    options: SessionOptions, progress: Progress, receiver: Callable[[ConnectionFrame], None]
+) -> AsyncIterator[Session]:
+    """Start an agent beside the target and authenticate; at the end say goodbye to it.
+
+    Args:
+        options: Where and how.
+        progress: Told of each step.
+        receiver: Given every frame of the mirrored connections, in order; it must not block.
+
+    Raises:
+        NotStarted: Some step was refused or failed, and which.
+    """
+    # The Kubernetes client takes half a second to import.
+    from podmirror.kube.cluster import Cluster
+    from podmirror.kube.ephemeral import AgentSpec
+    from podmirror.kube.inject import candidate_ports, inject, new_agent_name
+    from podmirror.kube.resolve import resolve
+
+    secret = new_secret()
+    with progress.step(f"resolving {options.target}") as step:
+        cluster = Cluster.connect(options.context, options.namespace)
+        target = await resolve(cluster, options.target, host_network=options.allow_host_network)
+        step.done = f"resolved {options.target}: {target}"
+    spec = AgentSpec(
+        name=options.agent_name or new_agent_name(),
+        image=options.agent_image,
+        image_pull_policy=options.image_pull_policy,
+        ports=candidate_ports(),
+        verifier=verifier_of(secret),
+        ttl=options.agent_ttl,
+        log_level=options.agent_log_level,
+    )
+    with progress.step(f"injecting an agent into {target}") as step:
+        injection = await inject(cluster, target, spec)
+        step.done = f"injected ephemeral container {spec.name} (image {spec.image})"
+    _note_injection(injection, progress)
+    with progress.step(f"starting {spec.name}") as step:
+        await injection.agent.wait_until_running()
+        step.done = f"running: {spec.name}"
+    with progress.step(f"connecting to {spec.name}") as step:
+        link, stream = await injection.agent.connect(secret, receiver)
+        step.done = "forwarded: the tunnel to the agent is open"
+    session = Session(link, injection.agent.post_mortem)
+    try:
+        yield session
+    finally:
+        await session.part("the session is over")
+        await stream.close()
+
+
+def _note_injection(injection: "Injection", progress: Progress) -> None:
+    if injection.default_capabilities:
+        progress.note(
+            "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set"
+        )
+    if injection.entries >= MANY_ENTRIES:
+        progress.note(
+            f"the pod's spec now holds {injection.entries} agents, finished ones included; "
+            "Kubernetes keeps them until the pod is replaced"
+        )

@@ -29,6 +29,11 @@ FATAL_WAITING = frozenset(
 pkg/kubelet/kuberuntime/kuberuntime_container.go)."""
 
 
+FATAL_EVENTS = frozenset({"Failed", "ErrImageNeverPull", "InspectFailed"})
+"""Reasons of the events that go with them: a failed pull, creation or start, a missing image, one that cannot be read
+(kubernetes pkg/kubelet/events/event.go)."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """What an agent is started with."""
@@ -111,6 +116,14 @@ def state_of(pod: Any, name: str) -> AgentState:  # kubernetes has no types
     if waiting is not None and waiting.reason in FATAL_WAITING:
         return AgentState(Phase.STUCK, f"{waiting.reason}: {waiting.message or 'no message'}")
     return AgentState(Phase.COMING, waiting.reason if waiting is not None and waiting.reason else "")
+
+
+def state_by_event(event: Any, name: str) -> AgentState:
+    """Read from an event of the pod what it says of the agent `name`, if it says that it cannot start."""
+    about = event.involved_object.field_path == f"spec.ephemeralContainers{{{name}}}"
+    if about and event.type == "Warning" and event.reason in FATAL_EVENTS:
+        return AgentState(Phase.STUCK, event.message or event.reason)
+    return AgentState(Phase.COMING)
 
 
 def ephemeral_count(pod: Any) -> int:  # kubernetes has no types

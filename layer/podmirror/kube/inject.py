@@ -17,6 +17,7 @@ from podmirror.kube.ephemeral import (
     Phase,
     ephemeral_count,
     patch,
+    state_by_event,
     state_of,
 )
 from podmirror.kube.portforward import PortForward
@@ -35,6 +36,7 @@ POST_MORTEM_SECONDS = 0.8
 """For the kubelet's word on a lost agent; the user should hear something within two seconds."""
 
 START_SECONDS = 60.0
+EVENT_SECONDS = 0.5
 _RETRY_SECONDS = 0.15
 
 
@@ -62,25 +64,50 @@ class InjectedAgent:
         Raises:
             NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
         """
-        last = AgentState(Phase.COMING)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while True:
-                    async for change, pod in self.cluster.watch_pod(self.target.pod, self.target.namespace):
-                        if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
-                            raise NotStarted(
-                                f"{self.target} is being deleted, so no agent starts in it; choose another pod"
-                            )
-                        last = state_of(pod, self.spec.name)
-                        if last.phase is Phase.RUNNING:
-                            return
-                        self._raise_if_over(last)
+            async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as group:
+                events = group.create_task(self._watch_events(), name="watch events")
+                await self._watch_status()
+                events.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         except TimeoutError:
+            state = await self._state() or AgentState(Phase.COMING)
             raise NotStarted(
                 f"the agent {self.spec.name} in {self.target} did not start within {START_SECONDS:g} s "
-                f"({last.words or 'no word from the kubelet'}); see `kubectl describe pod {self.target.pod} "
+                f"({state.words or 'no word from the kubelet'}); see `kubectl describe pod {self.target.pod} "
                 f"-n {self.target.namespace}`"
             ) from None
+
+    async def _watch_status(self) -> None:
+        while True:
+            async for change, pod in self.cluster.watch_pod(self.target.pod, self.target.namespace):
+                if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
+                    raise NotStarted(
+                        f"{self.target} is being deleted, so no agent starts in it; choose another pod"
+                    )
+                state = state_of(pod, self.spec.name)
+                if state.phase is Phase.RUNNING:
+                    return
+                self._raise_if_over(state)
+
+    async def _watch_events(self) -> None:
+        """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.
+
+        Reading events takes a permission that is good to have but not needed.
+        """
+        while True:
+            try:
+                events = await self.cluster.call(
+                    self.cluster.core.list_namespaced_event,
+                    self.target.namespace,
+                    field_selector=f"involvedObject.kind=Pod,involvedObject.name={self.target.pod}",
+                )
+            except (Refusal, NotStarted):
+                return
+            for event in events.items:
+                self._raise_if_over(state_by_event(event, self.spec.name))
+            await asyncio.sleep(EVENT_SECONDS)
 
     async def connect(
         self, secret: bytes, receiver: Callable[[ConnectionFrame], None]
@@ -200,7 +227,7 @@ async def _patch(agent: InjectedAgent, *, add_capabilities: bool) -> object:
 
 def _explained(agent: InjectedAgent, refusal: Refusal) -> NotStarted:
     what = f"the agent could not be added to {agent.target}"
-    words = refusal.message
+    words = refusal.message.splitlines()[0]  # a whole diff of the containers may follow
     if refusal.reason == "Invalid" and ("may not be changed" in words or "Duplicate value" in words):
         return NotStarted(
             f"{what}: the name {agent.spec.name!r} is taken in this pod ({words}); give another --agent-name, or none"
@@ -208,7 +235,9 @@ def _explained(agent: InjectedAgent, refusal: Refusal) -> NotStarted:
     if refusal.reason == "Forbidden" and "PodSecurity" in words:
         return NotStarted(f"{what}: {words}; no capture is possible under this policy from inside the pod")
     if refusal.reason == "Forbidden":
-        return NotStarted(f"{what}: {words}; ask for the verb patch on pods/ephemeralcontainers")
+        return NotStarted(
+            f"{what}: {words}; ask your cluster's administrator for the verb patch on pods/ephemeralcontainers"
+        )
     if refusal.reason == "NotFound":
         return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
     return NotStarted(f"{what}: {words}")

@@ -131,4 +131,6 @@ def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
             f"there is no {what} ({refusal.message}); "
             f"`kubectl get {target.kind.value}s -n {cluster.namespace}` lists what there is"
         ) from refusal
-    raise NotStarted(f"cannot look up {what}: {refusal.message}") from refusal
+    raise NotStarted(
+        f"cannot look up {what}: {refusal.message}; the README lists the permissions to ask your cluster's administrator for"
+    ) from refusal

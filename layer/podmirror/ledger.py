@@ -42,6 +42,8 @@ class LayerLedger:
     """What went wrong locally, by phrase."""
     agent: Mapping[str, int] = field(default_factory=dict)
     """The agent's own counts, as last heard."""
+    cut_short: bool = False
+    """The agent was lost, and with it what it had not sent yet."""
 
     def settle(self, forwarding: Forwarding, undelivered: int, trouble: str) -> None:
         """Count a connection that ended."""
@@ -76,6 +78,7 @@ class LayerLedger:
             "missing_bytes": self.missing_bytes,
             "undelivered_bytes": self.undelivered_bytes,
             "skipped_bytes": self.skipped_bytes,
+            "cut_short": self.cut_short,
             "troubles": dict(self.troubles),
             "agent": dict(self.agent),
         }
@@ -108,7 +111,11 @@ class LayerLedger:
         ):
             if self.agent.get(name):
                 lines.append(f"The agent could not read {_count(self.agent[name], what)}.")
-        if not self.lost and not self.kernel_drops:
+        if self.cut_short:
+            lines.append(
+                "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
+            )
+        elif not self.lost and not self.kernel_drops:
             lines.append("Nothing was lost.")
         return lines
 

@@ -77,6 +77,7 @@ class Mirroring:
         if self._session is None:
             return
         self.ledger.agent = self._session.link.counts
+        self.ledger.cut_short = self._session.lost
         self._progress.tell(self.ledger.lines())
         self._write_ledger()
 

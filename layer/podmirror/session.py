@@ -50,6 +50,12 @@ class Session:
         self._explain = explain
         self._running = asyncio.create_task(link.run(), name="link")
 
+    @property
+    def lost(self) -> bool:
+        """Whether the conversation ended without a goodbye of ours."""
+        running = self._running
+        return running.done() and not running.cancelled() and running.exception() is not None
+
     async def subscribe(self, port: int) -> None:
         """Ask for the connections of a port of the pod; returns when the agent watches it.
 

@@ -6,11 +6,14 @@ ends (pid_namespaces(7)), never to be started again, and would show it the app's
 """
 
 import json
+import signal
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 NAME_PREFIX = "podmirror-"
+KILLED = 128
+"""Exit codes above it are that of a process killed by the signal of the rest."""
 
 FATAL_WAITING = frozenset(
     {
@@ -133,6 +136,7 @@ def ephemeral_count(pod: Any) -> int:  # kubernetes has no types
 
 def _last_words(terminated: Any) -> str:  # kubernetes has no types
     message = (terminated.message or "").strip()
+    code = terminated.exit_code
     try:
         reason = str(json.loads(message)["reason"])
     except (
@@ -140,5 +144,8 @@ def _last_words(terminated: Any) -> str:  # kubernetes has no types
         KeyError,
         TypeError,
     ):  # not the agent's own JSON: the runtime's words, or the log's tail
-        reason = message.splitlines()[-1] if message else terminated.reason or "no reason was given"
-    return f"{reason} (exit code {terminated.exit_code})"
+        if code > KILLED and code - KILLED in set(signal.Signals):
+            reason = f"killed by {signal.Signals(code - KILLED).name}, {terminated.reason or 'no reason was given'}"
+        else:
+            reason = message.splitlines()[-1] if message else terminated.reason or "no reason was given"
+    return f"{reason} (exit code {code})"

@@ -16,15 +16,15 @@ receiver's kernel does); it discards what was parked, since the app never got th
 """
 
 from collections import deque
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
 from podmirror_agent.budget import Budget
+from podmirror_agent.connection import Connection, ConnectionEvent, State
 from podmirror_agent.packet import Way
 from podmirror_agent.segment import ACK, FIN, RST, SYN, Segment
-from podmirror_agent.stream import MAX_WINDOW, End, Hole, Piece, Stream, StreamEvent, distance
-from podmirror_wire.frames import Closed, Data, Ended, Gap, Opened
-from podmirror_wire.values import CloseReason, Direction, Endpoint
+from podmirror_agent.stream import MAX_WINDOW, Stream, distance
+from podmirror_wire.frames import Closed
+from podmirror_wire.values import CloseReason, Direction
 
 IDLE_SECONDS = 7_800.0
 """A connection without a packet for so long is closed: Linux's keep-alive time of two hours (tcp_keepalive_time) and its
@@ -43,37 +43,6 @@ MAX_CONNECTIONS = 65_536
 EXPIRY_INTERVAL_SECONDS = 5.0
 
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
-
-ConnectionEvent = Opened | Data | Gap | Ended | Closed
-
-
-class _State(Enum):
-    HANDSHAKE = "handshake"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """A connection of a subscribed port."""
-
-    number: int
-    initiator: tuple[bytes, int]
-    responder: tuple[bytes, int]
-    interface: str
-    streams: tuple[Stream, Stream]
-    """By direction."""
-    pod_time: int
-    """Of its first packet, nanoseconds since 1970."""
-    last_seen: float
-    late: bool = False
-    state: _State = _State.HANDSHAKE
-    initial_sequence: int | None = None
-    """Of the initiator's SYN."""
-    successor_sequence: int | None = None
-    """Of a later SYN on the same port pair, until the responder takes it or not."""
-    early: list[ConnectionEvent] = field(default_factory=list)
-    """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
 
 
 @dataclass(slots=True)
@@ -131,13 +100,15 @@ class Connections:
             )
         elif connection is None:
             connection = self._join_late(segment, direction, key, interface[1], pod_time, now, events)
-        if connection is None or connection.state is _State.CLOSED:
+        if connection is None or connection.state is State.CLOSED:
             return events
         connection.last_seen = now
+        if connection.state is State.FOREIGN:
+            return events
         if segment.flags & RST:
             self._receive_reset(segment, direction, key, connection, now, events)
             return events
-        if connection.state is _State.HANDSHAKE and not self._completes_handshake(
+        if connection.state is State.HANDSHAKE and not self._completes_handshake(
             segment, direction, connection, events
         ):
             return events
@@ -157,9 +128,11 @@ class Connections:
             return events
         for key, connection in list(self._table.items()):
             silent = now - connection.last_seen
-            if connection.state is _State.HANDSHAKE and silent >= HANDSHAKE_SECONDS:
+            if (connection.state is State.HANDSHAKE and silent >= HANDSHAKE_SECONDS) or (
+                connection.state is State.FOREIGN and silent >= self._idle_seconds
+            ):
                 self._forget(key, connection)
-            elif connection.state is _State.OPEN and silent >= self._idle_seconds:
+            elif connection.state is State.OPEN and silent >= self._idle_seconds:
                 self._close(key, connection, CloseReason.IDLE, now, events)
         self._next_expiry = now + EXPIRY_INTERVAL_SECONDS if self._table else None
         return events
@@ -201,25 +174,31 @@ class Connections:
             if direction is TO_RESPONDER:
                 return connection  # simultaneous open: the initiator's SYN comes again with an ACK
             initial = (segment.acknowledgment - 1) & 0xFFFFFFFF
-            if connection is None:
-                return self._begin(key, interface, pod_time, now, initial)
-            if connection.successor_sequence != initial:
+            if connection is not None and connection.acknowledges_syn(segment.acknowledgment):
                 return connection
-            self._close(key, connection, CloseReason.REPLACED, now, events)
+            # The responder accepts another SYN than the one we know of, so a new connection uses this port pair.
+            if connection is not None and connection.state is State.OPEN:
+                self._close(key, connection, CloseReason.REPLACED, now, events)
             return self._begin(key, interface, pod_time, now, initial)
         if direction is TO_INITIATOR:
-            return None  # the pod calls out from a subscribed port
-        if connection is not None and connection.state is _State.OPEN:
-            if segment.sequence != connection.initial_sequence:
-                connection.successor_sequence = segment.sequence
+            self._ignore_call(key, interface, pod_time, now)
             return None
+        if connection is not None and connection.state is State.OPEN:
+            return None  # whether the responder takes it for a new connection, its SYN-ACK will tell
         if (
             connection is not None
+            and connection.state is State.HANDSHAKE
             and connection.initial_sequence == segment.sequence
-            and (connection.state is _State.HANDSHAKE)
         ):
             return connection
         return self._begin(key, interface, pod_time, now, segment.sequence)
+
+    def _ignore_call(self, key: _Key, interface: str, pod_time: int, now: float) -> None:
+        """The pod calls out from a subscribed port; the answers look like the beginning of a late join."""
+        if key not in self._table:
+            call = self._begin(key, interface, pod_time, now, None)
+            if call is not None:
+                call.state = State.FOREIGN
 
     def _begin(
         self, key: _Key, interface: str, pod_time: int, now: float, initial_sequence: int | None
@@ -227,6 +206,8 @@ class Connections:
         if key not in self._table and len(self._table) >= self._max_connections:
             self.counts.untracked += 1
             return None
+        if key in self._table:
+            self._forget(key, self._table[key])
         self._last_number += 1
         connection = Connection(
             number=self._last_number,
@@ -284,8 +265,7 @@ class Connections:
             if segment.length:
                 stream = connection.streams[TO_RESPONDER]
                 first = (segment.sequence + 1) & 0xFFFFFFFF
-                connection.early += _named(
-                    connection.number,
+                connection.early += connection.events(
                     direction,
                     stream.receive_segment(first, segment.payload, segment.length),
                 )
@@ -296,18 +276,9 @@ class Connections:
         return True
 
     def _open(self, connection: Connection, events: list[ConnectionEvent]) -> None:
-        connection.state = _State.OPEN
+        connection.state = State.OPEN
         self.counts.connections += 1
-        events.append(
-            Opened(
-                connection.number,
-                connection.late,
-                _endpoint(connection.initiator),
-                _endpoint(connection.responder),
-                connection.pod_time,
-                connection.interface,
-            )
-        )
+        events.append(connection.opened())
         events += connection.early
         connection.early.clear()
 
@@ -317,14 +288,14 @@ class Connections:
         if segment.flags & ACK:
             acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
             if acknowledged:
-                events += _named(connection.number, Direction(1 - direction), acknowledged)
+                events += connection.events(Direction(1 - direction), acknowledged)
         if segment.length or segment.flags & FIN:
             sequence = segment.sequence + 1 if segment.flags & SYN else segment.sequence
             read = connection.streams[direction].receive_segment(
                 sequence & 0xFFFFFFFF, segment.payload, segment.length, fin=bool(segment.flags & FIN)
             )
             if read:
-                events += _named(connection.number, direction, read)
+                events += connection.events(direction, read)
 
     def _receive_reset(  # what describes one packet, and the time
         self,
@@ -335,7 +306,7 @@ class Connections:
         now: float,
         events: list[ConnectionEvent],
     ) -> None:
-        if connection.state is _State.HANDSHAKE:
+        if connection.state is State.HANDSHAKE:
             self._forget(key, connection)
             return
         expected = connection.streams[direction].next_sequence
@@ -356,7 +327,7 @@ class Connections:
         events: list[ConnectionEvent],
     ) -> None:
         events.append(Closed(connection.number, reason, 0))
-        connection.state = _State.CLOSED
+        connection.state = State.CLOSED
         for stream in connection.streams:
             stream.discard()
         self._tombstones.append((now + TOMBSTONE_SECONDS, key, connection))
@@ -371,21 +342,3 @@ def _key(segment: Segment, direction: Direction, interface: int) -> _Key:
     if direction is TO_RESPONDER:
         return (interface, segment.source, segment.source_port, segment.destination, segment.destination_port)
     return (interface, segment.destination, segment.destination_port, segment.source, segment.source_port)
-
-
-def _endpoint(end: tuple[bytes, int]) -> Endpoint:
-    address, port = end
-    return Endpoint.from_packed(address if len(address) == 16 else bytes(10) + b"\xff\xff" + address, port)
-
-
-def _named(number: int, direction: Direction, events: list[StreamEvent]) -> list[ConnectionEvent]:
-    named: list[ConnectionEvent] = []
-    for event in events:
-        match event:
-            case Piece(offset, payload):
-                named.append(Data(number, direction, offset, payload))
-            case Hole(offset, length, reason):
-                named.append(Gap(number, direction, offset, length, reason))
-            case End(offset):
-                named.append(Ended(number, direction, offset))
-    return named

@@ -5,12 +5,14 @@ connection's events go to the sessions that subscribed its port. A session that 
 followed learns of it as a late join at its next event: what it has missed before is unknown to it.
 """
 
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.connections import ConnectionEvent, Connections
+from podmirror_agent.connection import ConnectionEvent
+from podmirror_agent.connections import Connections
 from podmirror_agent.outbox import Outbox
 from podmirror_agent.packet import CapturedPacket
 from podmirror_agent.segment import Undecoded, decode_ethernet
@@ -51,8 +53,8 @@ class Session:
             ("connections", "late_joins", "bytes_seen", "gaps", "gap_bytes", "cut_connections", "cut_bytes"),
             0,
         )
-        self.known: dict[int, int] = {}
-        """Request, and so subscription, by open connection."""
+        self.known: dict[int, int | None] = {}
+        """Request, and so subscription, by open connection; None once it was closed here before it ended in the pod."""
 
     @property
     def ports(self) -> frozenset[int]:
@@ -159,10 +161,10 @@ class Mirror:
         for name, value in options.settings.items():
             if name == "responder" and value in ("bytes", "lengths"):
                 session.wants_responder_bytes = value == "bytes"
-            elif name == "window" and value.isascii() and value.isdigit() and 0 < int(value) <= MAX_WINDOW:
-                session.outbox = Outbox(self._budget, window=int(value))
+            elif name == "window" and re.fullmatch("[1-9][0-9]{0,7}", value) and int(value) <= MAX_WINDOW:
+                session.outbox.window = int(value)
             else:
-                raise ProtocolError(f"this agent has no option {name}={value}")
+                raise ProtocolError(f"this agent has no option {name[:40]}={value[:40]}")
 
     def _unsubscribe(self, session: Session, request: int) -> None:
         if session.subscriptions.pop(request, None) is None:
@@ -170,7 +172,7 @@ class Mirror:
         session.outbox.close_all(
             lambda number: session.known.get(number) == request, CloseReason.UNSUBSCRIBED
         )
-        session.known = {number: of for number, of in session.known.items() if of != request}
+        session.known = {number: None if of == request else of for number, of in session.known.items()}
         self._follow_subscribed_ports()
 
     def _pass_on(self, events: list[ConnectionEvent]) -> None:
@@ -195,6 +197,10 @@ class Mirror:
             counts["connections"] += 1
             counts["late_joins"] += late
             session.outbox.send_for(replace(opened, late=late))
+        elif session.known[event.connection] is None:
+            if isinstance(event, Closed):
+                del session.known[event.connection]
+            return
         match event:
             case Data() if event.direction is Direction.TO_INITIATOR and not session.wants_responder_bytes:
                 session.outbox.send_for(

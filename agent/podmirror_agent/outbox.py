@@ -35,11 +35,12 @@ ConnectionFrame = Opened | Data | Omitted | Gap | Ended | Closed
 class _Queue:
     """The frames of one connection."""
 
-    __slots__ = ("charged", "credit", "frames", "waiting_bytes")
+    __slots__ = ("charged", "closing", "credit", "frames", "waiting_bytes")
 
     def __init__(self, credit: int) -> None:
         self.credit = credit
         self.frames: deque[ConnectionFrame] = deque()
+        self.closing = False
         self.waiting_bytes = 0
         """Payload bytes."""
         self.charged = 0
@@ -59,7 +60,8 @@ class Outbox:
     ) -> None:
         """Set the limits; `window` is the credit that a connection starts with, in payload bytes."""
         self._budget = budget
-        self._window = window
+        self.window = window
+        """Credit that a connection starts with."""
         self._max_waiting_bytes = max_waiting_bytes
         self._high_water_bytes = high_water_bytes
         self._queues: dict[int, _Queue] = {}
@@ -79,13 +81,14 @@ class Outbox:
 
         Frames of a connection that was cut, or never opened here, are dropped.
         """
-        if isinstance(frame, Opened):
-            self._queues[frame.connection] = _Queue(self._window)
+        if isinstance(frame, Opened) and frame.connection not in self._queues:
+            self._queues[frame.connection] = _Queue(self.window)
         queue = self._queues.get(frame.connection)
-        if queue is None or _extends_last(queue, frame):
+        if queue is None or queue.closing or _extends_last(queue, frame):
             return
         if self._make_room(frame, queue):
             queue.frames.append(frame)
+            queue.closing = isinstance(frame, Closed)
             self._ready[frame.connection] = None
             self._flow()
 
@@ -137,28 +140,30 @@ class Outbox:
         payload = _payload_bytes(frame)
         charge = payload + OVERHEAD_BYTES
         if queue.charged + charge > self._max_waiting_bytes:
-            self._cut(frame.connection, queue, payload)
+            self._cut(frame, queue, payload)
             return False
         while not self._budget.take(charge):
             largest = max(self._queues, key=lambda number: self._queues[number].charged)
             if largest == frame.connection or not self._queues[largest].charged:
-                self._cut(frame.connection, queue, payload)
+                self._cut(frame, queue, payload)
                 return False
-            self._cut(largest, self._queues[largest], 0)
+            self._cut(self._queues[largest].frames[0], self._queues[largest], 0)
         queue.charged += charge
         queue.waiting_bytes += payload
         return True
 
-    def _cut(self, connection: int, queue: _Queue, refused: int) -> None:
+    def _cut(self, frame: ConnectionFrame, queue: _Queue, refused: int) -> None:
+        """Give up the connection of a frame, with all that waits for it and `refused` bytes that could not even wait."""
         self._budget.give(queue.charged)
         unsent = queue.waiting_bytes + refused
         self.cut_connections += 1
         self.cut_bytes += unsent
-        if queue.frames and isinstance(queue.frames[0], Opened):
-            self._emit(queue.frames[0])
-        self._emit(Closed(connection, CloseReason.CUT, unsent))
-        del self._queues[connection]
-        self._ready.pop(connection, None)
+        first = queue.frames[0] if queue.frames else frame
+        if isinstance(first, Opened):
+            self._emit(first)
+        self._emit(Closed(frame.connection, CloseReason.CUT, unsent))
+        del self._queues[frame.connection]
+        self._ready.pop(frame.connection, None)
 
     def _flow(self) -> None:
         while self._ready and self._output_bytes < self._high_water_bytes:

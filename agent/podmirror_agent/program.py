@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.capture import Capture
+from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.mirror import Mirror
 from podmirror_agent.privileges import drop_capabilities
 from podmirror_agent.server import Server, bind_first_free
@@ -84,7 +84,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="for all buffers (default: %(default)s)",
     )
     parser.add_argument(
-        "--ring", type=int, default=64, metavar="MIB", help="packet ring (default: %(default)s)"
+        "--ring", type=int, default=RING_MEBIBYTES, metavar="MIB", help="packet ring (default: %(default)s)"
     )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     return parser.parse_args(argv)
@@ -106,7 +106,7 @@ def _verifier(text: str) -> bytes:
 
 def _open_capture(control_port: int, ring: int) -> Capture:
     try:
-        capture = Capture(control_port, blocks=ring)
+        capture = Capture(control_port, blocks=(ring << 20) // BLOCK_BYTES)
     except PermissionError as error:
         raise PermissionError(
             "the packet socket needs CAP_NET_RAW, which this container does not have; "

@@ -99,6 +99,7 @@ class Server:
         self._await_layer("no layer connected")
         server = await asyncio.start_server(self._accept, sock=listener)
         ticking = asyncio.create_task(self._tick(), name="tick")
+        ticking.add_done_callback(self._receive_end_of_tick)
         try:
             return await self._reason
         finally:
@@ -123,6 +124,11 @@ class Server:
             self._reason.set_exception(error)
         else:
             log.error("%s: %r", context.get("message"), error)
+
+    def _receive_end_of_tick(self, ticking: "asyncio.Task[None]") -> None:
+        error = None if ticking.cancelled() else ticking.exception()
+        if error is not None and not self._reason.done():
+            self._reason.set_exception(error)
 
     def _read_capture(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -152,6 +158,8 @@ class Server:
             await self._converse(reader, writer)
         except (ConnectionError, TimeoutError, ProtocolError, asyncio.IncompleteReadError) as error:
             log.info("a conversation ended: %s", str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            pass  # only the agent's end cancels; asyncio 3.11's streams would report a cancelled callback as an error
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -191,10 +199,7 @@ class Server:
 
     async def _say_farewell(self) -> None:
         self._mirror.close_connections(CloseReason.AGENT_ENDED)
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                for conversation in list(self._conversations):
-                    await conversation.say_goodbye("the agent ends")
+        await asyncio.gather(*(each.say_goodbye("the agent ends") for each in self._conversations))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -314,12 +319,16 @@ class _Conversation:
             self._session.outbox.send(ledger)
 
     async def say_goodbye(self, reason: str) -> None:
-        """Send what is ready, the last ledger and the goodbye."""
+        """Send what is ready, the last ledger and the goodbye, as far as the layer takes it in `FAREWELL_SECONDS`."""
         self.send_ledger()
         self._session.outbox.send(Goodbye(reason))
-        while output := self._session.outbox.take_output():
-            self._writer.writelines(output)
-            await self._writer.drain()
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while output := self._session.outbox.take_output():
+                    self._writer.writelines(output)
+                    await self._writer.drain()
+                self._writer.close()  # behind what was written; a transport that is aborted drops it
+                await self._writer.wait_closed()
 
     def end(self) -> None:
         """Give up the session and let the kernel filter forget its ports."""

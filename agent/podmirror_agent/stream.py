@@ -102,7 +102,10 @@ class Stream:
         events: list[StreamEvent] = []
         if fin and self._fin_offset is None:
             self._fin_offset = start + length
-        if length:
+        elif self._fin_offset is not None:  # nothing follows a FIN
+            length = min(length, self._fin_offset - start)
+            payload = payload[: max(length, 0)]
+        if length > 0:
             if ahead <= 0:
                 self._hand_on(_Parked(start, payload, start + length), events)
                 self._drain(events)
@@ -170,7 +173,7 @@ class Stream:
         while index < len(self._parked) and self._parked[index].end <= segment.end:
             self._release(self._parked.pop(index))
         size = len(segment.payload) + OVERHEAD_BYTES
-        while self._parked and not self._has_room(size):
+        while self._parked and self._parked[0].start < segment.start and not self._has_room(size):
             self._skip(self._parked[0].start, GapReason.BUDGET, events)
             self._drain(events)
         if self._offset >= segment.start or not self._has_room(size):

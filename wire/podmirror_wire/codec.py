@@ -44,8 +44,12 @@ class Frame:
 
         Raises:
             FrameTooLarge: The frame would be over `MAX_FRAME_BYTES`.
+            MalformedFrame: A field holds what its place in the frame cannot.
         """
-        fixed, tail = self._parts()
+        try:
+            fixed, tail = self._parts()
+        except (ValueError, struct.error) as error:
+            raise MalformedFrame(f"{type(self).__name__}: {error}") from error
         length = 1 + len(fixed) + len(tail)
         if length > MAX_FRAME_BYTES:
             raise FrameTooLarge(

@@ -119,7 +119,10 @@ class Subscribed(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe(Frame):
-    """Layer to agent: the subscription of that request is over; its connections are closed as UNSUBSCRIBED."""
+    """Layer to agent: the subscription of that request is over; its connections are closed as UNSUBSCRIBED.
+
+    A later subscription of the same session does not open them again, though they go on in the pod.
+    """
 
     KIND = 10
     FIXED = struct.Struct("!I")
@@ -155,7 +158,11 @@ class Opened(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Data(Frame):
-    """Agent to layer: bytes of one direction; the offset counts from its first byte (or from where a late join began)."""
+    """Agent to layer: bytes of one direction.
+
+    The offset counts from the direction's first byte, or from the first that this agent saw of it. A session that subscribed
+    while the agent was following the connection already begins in the middle.
+    """
 
     KIND = 17
     FIXED = struct.Struct("!QBQ")

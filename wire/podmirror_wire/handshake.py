@@ -110,7 +110,7 @@ class LayerHandshake:
                     raise AuthenticationFailed("the agent on that port belongs to another session")
                 self._proved = True
                 return Authenticate(self._secret)
-            case Accepted() if self._proved:
+            case Accepted() if self._proved and self.accepted is None:
                 self.accepted = frame
                 return None
             case Refused():

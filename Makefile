@@ -1,0 +1,62 @@
+# `make demo` and `make test` set up all that they need: a virtual environment beside this file, and, where they
+# may (root on Debian or Ubuntu), the system's packages; elsewhere they say which are missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' wire/podmirror_wire/version.py)
+SOURCES := wire http agent layer sandbox
+TESTED := $(SOURCES) tests e2e benchmarks
+
+.PHONY: demo test check format lint types imports e2e bench fuzz image clean
+
+demo: $(VENV)/.ready
+	@$(BIN)/podmirror demo $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.ready-dev lint types imports test
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check $(TESTED)
+	$(BIN)/ruff check $(TESTED)
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format $(TESTED)
+	$(BIN)/ruff check --fix $(TESTED)
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.ready-dev
+	$(BIN)/lint-imports
+
+e2e: $(VENV)/.ready-dev  ## against the sandbox, or the cluster that KUBECONFIG names
+	$(BIN)/python -m pytest e2e $(ARGS)
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.ready-dev  ## N examples for each property, from SEED
+	$(BIN)/python -m pytest -m fuzz --hypothesis-seed=$(or $(SEED),0) -p no:timeout $(ARGS)
+
+fuzz: export PODMIRROR_FUZZ_EXAMPLES = $(or $(N),10000)
+
+image:  ## the agent's image, with docker, podman or buildah
+	$(or $(BUILDER),docker) build -t podmirror-agent:$(VERSION) -f agent.Dockerfile .
+
+$(VENV)/.ready: pyproject.toml wire/podmirror_wire/version.py
+	@sh scripts/system-packages demo
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "podmirror needs Python 3.11 or newer; name one with PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@sh scripts/system-packages test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Scenarios against a cluster: the sandbox, or the one that KUBECONFIG names."""

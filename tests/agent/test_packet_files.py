@@ -1,0 +1,211 @@
+"""Captures from the world, reassembled by us and by Wireshark."""
+
+import functools
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from podmirror_agent.budget import Budget
+from podmirror_agent.connections import ConnectionEvent, Connections
+from podmirror_agent.packet import Way
+from podmirror_agent.segment import ACK, RST, SYN, Segment, decode_ethernet
+from podmirror_wire.frames import Closed, Data, Gap, Opened
+from podmirror_wire.values import Direction
+
+FOLDER = os.environ.get("PODMIRROR_PCAPS")
+SUFFIXES = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
+FILES = sorted(each for each in Path(FOLDER).iterdir() if each.name.endswith(SUFFIXES)) if FOLDER else []
+
+pytestmark = pytest.mark.skipif(not FILES, reason="PODMIRROR_PCAPS names no folder with captures")
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+
+INTERFACE = (1, "file")
+LINK_ETHERNET = 1
+
+
+@dataclass
+class Rebuilt:
+    """A connection as we rebuilt it."""
+
+    opened: Opened
+    streams: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        return tuple(self.opened.initiator), tuple(self.opened.responder)
+
+
+@functools.cache
+def packets_of(path: Path) -> list[tuple[bytes, int]]:
+    """Read the Ethernet packets of a capture file: the bytes, and the length on the wire."""
+    from scapy.utils import (
+        RawPcapReader,
+    )  # scapy takes a second to import; this opens pcapng and gzip as well
+
+    read: list[tuple[bytes, int]] = []
+    with RawPcapReader(str(path)) as reader:
+        for packet, metadata in reader:
+            if getattr(metadata, "linktype", getattr(reader, "linktype", None)) == LINK_ETHERNET:
+                read.append((packet, metadata.wirelen))
+    return read
+
+
+def segments_of(packets: list[tuple[bytes, int]]) -> list[Segment]:
+    decoded = (decode_ethernet(memoryview(packet), wire_length) for packet, wire_length in packets)
+    return [segment for segment in decoded if isinstance(segment, Segment)]
+
+
+def responder_ports(segments: list[Segment]) -> frozenset[int]:
+    """Where a SYN went, or else the lower port of the two."""
+    syns = {each.destination_port for each in segments if each.flags & (SYN | ACK | RST) == SYN}
+    known = [each for each in segments if {each.source_port, each.destination_port} & syns]
+    others = [each for each in segments if each not in known]
+    return frozenset(syns | {min(each.source_port, each.destination_port) for each in others})
+
+
+def rebuild(segments: list[Segment]) -> tuple[list[Rebuilt], list[ConnectionEvent], Budget]:
+    budget = Budget(64 << 20)
+    connections = Connections(budget)
+    connections.subscribe(responder_ports(segments))
+    events: list[ConnectionEvent] = []
+    for number, segment in enumerate(segments):
+        events += connections.receive_segment(segment, Way.EITHER, INTERFACE, number, 0.0)
+    rebuilt: dict[int, Rebuilt] = {}
+    for event in events:
+        match event:
+            case Opened():
+                rebuilt[event.connection] = Rebuilt(event)
+            case Data():
+                stream = rebuilt[event.connection].streams[event.direction]
+                missing = sum(
+                    gap.length
+                    for gap in rebuilt[event.connection].gaps
+                    if gap.direction is event.direction and gap.offset < event.offset
+                )
+                assert len(stream) + missing == event.offset
+                stream += event.payload
+            case Gap():
+                rebuilt[event.connection].gaps.append(event)
+    connections.subscribe(frozenset())
+    return list(rebuilt.values()), events, budget
+
+
+@functools.cache
+def wireshark_streams(path: Path) -> dict[frozenset[tuple[str, int]], list[dict[tuple[str, int], bytes]]]:
+    """Let tshark rebuild every connection: for each pair of ends, in their order, the bytes by sender."""
+    numbers = _tshark("-r", str(path), "-T", "fields", "-e", "tcp.stream", "-Y", "tcp").split()
+    streams = sorted({int(number) for number in numbers if number.isdigit()})
+    follow = [word for number in streams for word in ("-z", f"follow,tcp,raw,{number}")]
+    output = _tshark("-r", str(path), "-q", *follow)
+    result = defaultdict(list)
+    for block in output.split("Follow: tcp,raw")[1:]:
+        nodes = [
+            (address.strip("[]"), int(port))
+            for address, port in re.findall(r"^Node \d: (\S+):(\d+)$", block, re.MULTILINE)
+        ]
+        said: dict[tuple[str, int], bytes] = dict.fromkeys(nodes, b"")
+        for line in re.findall(r"^\t?(?:[0-9a-f]{2})+$", block, re.MULTILINE):
+            said[nodes[line.startswith("\t")]] += bytes.fromhex(line)
+        result[frozenset(nodes)].append(said)
+    return result
+
+
+def _tshark(*arguments: str) -> str:
+    done = subprocess.run(["tshark", *arguments], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@each_file
+def test_capture_holds_connections_that_are_found(path):
+    segments = segments_of(packets_of(path))
+    rebuilt, events, budget = rebuild(segments)
+
+    assert budget.held == 0
+    if any(each.length for each in segments):
+        assert rebuilt
+    assert [each.connection for each in events if isinstance(each, Closed)] == list(
+        dict.fromkeys(each.connection for each in events if isinstance(each, Closed))
+    ), "a connection is closed once"
+
+
+@each_file
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_wireshark_rebuilds_the_same_bytes(path):
+    rebuilt, _, _ = rebuild(segments_of(packets_of(path)))
+    theirs = wireshark_streams(path)
+    positions: dict[frozenset[tuple[str, int]], int] = defaultdict(int)
+
+    for ours in rebuilt:
+        ends = frozenset(ours.ends)
+        position = positions[ends]
+        positions[ends] += 1
+        if ours.gaps or ours.opened.late:
+            continue
+        initiator, responder = ours.ends
+        said = theirs[ends][position]
+        assert bytes(ours.streams[Direction.TO_RESPONDER]) == said[initiator]
+        assert bytes(ours.streams[Direction.TO_INITIATOR]) == said[responder]
+
+
+@each_file
+def test_order_of_packets_that_a_card_may_change_changes_nothing(path):
+    """Data segments of one direction swapped in pairs: the bytes are the same."""
+    segments = segments_of(packets_of(path))
+    swapped = list(segments)
+    for index in range(0, len(swapped) - 1, 2):
+        first, second = swapped[index], swapped[index + 1]
+        same_way = (first.source, first.source_port, first.destination_port) == (
+            second.source,
+            second.source_port,
+            second.destination_port,
+        )
+        if (
+            same_way
+            and not (first.flags | second.flags) & (SYN | RST)
+            and first.acknowledgment == second.acknowledgment
+        ):
+            swapped[index], swapped[index + 1] = second, first
+    straight, _, _ = rebuild(segments)
+    if any(each.opened.late for each in straight):
+        pytest.skip("where a late join begins depends on the order")
+
+    crossed, _, _ = rebuild(swapped)
+
+    assert [each.streams for each in crossed] == [each.streams for each in straight]
+
+
+@each_file
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_captures_never_raise(path, seed):
+    chance = random.Random(f"{path.name} {seed}")
+    damaged: list[tuple[bytes, int]] = []
+    for packet, wire_length in packets_of(path):
+        changed = bytearray(packet)
+        match chance.randrange(8):
+            case 0:
+                continue  # lost
+            case 1:
+                damaged.append((packet, wire_length))  # twice
+            case 2:
+                del changed[chance.randrange(len(changed)) :]
+            case 3 | 4:
+                for _ in range(chance.randrange(1, 4)):
+                    changed[chance.randrange(min(len(changed), 80))] = chance.randrange(256)
+            case _:
+                pass
+        damaged.append((bytes(changed), wire_length))
+    if seed:
+        chance.shuffle(damaged)
+
+    _, _, budget = rebuild(segments_of(damaged))
+
+    assert budget.held == 0

@@ -1,0 +1,35 @@
+"""A connected socket as the byte stream that a link runs over."""
+
+import asyncio
+import socket
+
+from podmirror.errors import AgentLost
+
+
+class SocketStream:
+    """What a port-forward is elsewhere."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> "SocketStream":
+        connected.setblocking(False)
+        return cls(*await asyncio.open_connection(sock=connected))
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._reader.read(65536)
+        except OSError as error:
+            raise AgentLost(str(error)) from error
+
+    async def send(self, data: bytes) -> None:
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise AgentLost(str(error)) from error
+
+    async def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,290 @@
+"""The command line as a user meets it: in a process of its own, without a cluster."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from podmirror import cli
+from podmirror.errors import AgentLost, NotStarted, PodmirrorError, TooMuchLoss, UsageError
+from podmirror_wire.version import __version__
+from tests.layer.deadlines import PATIENCE_SECONDS
+
+CONTEXTLESS = "/nowhere/kubeconfig"
+
+
+def environment(kubeconfig: object = CONTEXTLESS) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "PODMIRROR"))}
+    return {**kept, "KUBECONFIG": str(kubeconfig), "COLUMNS": "100"}
+
+
+def podmirror(*arguments: str, kubeconfig: object = CONTEXTLESS) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "podmirror", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(kubeconfig),
+        check=False,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def kubeconfig_for(folder: Path, server: str) -> Path:
+    path = folder / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "contexts": [{"name": "here", "context": {"cluster": "it", "user": "me"}}],
+                "clusters": [{"name": "it", "cluster": {"server": server}}],
+                "users": [{"name": "me", "user": {"token": "t0ken"}}],
+            }
+        )
+    )
+    return path
+
+
+# Help.
+
+
+def test_help_lists_the_commands_and_the_exit_codes():
+    done = podmirror("--help")
+
+    assert done.returncode == 0
+    for words in ("demo ", "exec ", "mirror ", "Exit codes: 0 all went well; 2 usage"):
+        assert words in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["exec", "mirror"])
+def test_each_command_has_its_help(command):
+    done = podmirror(command, "-h")
+
+    assert done.returncode == 0
+    assert "--target" in done.stdout
+    assert f"podmirror {command} -t deployment/web -p 80:3000" in done.stdout
+
+
+def test_the_version():
+    assert podmirror("--version").stdout.strip().endswith(__version__)
+
+
+def test_help_imports_nothing_slow():
+    program = (
+        "import sys; sys.argv = ['podmirror', '--help']\n"
+        "from podmirror.cli import main; code = main()\n"
+        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy', 'psutil', 'yaml', 'urllib3'}\n"
+        "sys.exit(code or ', '.join(sorted(slow & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["exec", "mirror"])
+def test_the_help_of_a_command_imports_neither_cluster_nor_terminal(command):
+    program = (
+        f"import sys; sys.argv = ['podmirror', '{command}', '--help']\n"
+        "from podmirror.cli import main; code = main()\n"
+        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy'}\n"
+        "sys.exit(code or ', '.join(sorted(slow & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: pytest.fail(f"{name} was imported"))
+    with click.Context(cli.podmirror, info_name="podmirror") as context:
+        said = cli.podmirror.get_help(context)
+
+    assert [line.split()[0] for line in said.partition("Commands:")[2].strip().splitlines()][:1] == ["demo"]
+    assert cli.podmirror.list_commands(context) == ["demo", "exec", "mirror"]
+
+
+# Refusals: one sentence, the right exit code, and no traceback.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reverse",), "No such command 'reverse'"),
+        (("mirror",), "Missing option '-t'"),
+        (("mirror", "-t", "web", "-p", "80"), "target 'web' is not understood"),
+        (("mirror", "-t", "svc/web", "-p", "80"), "kind 'svc' is not known"),
+        (("mirror", "-t", "pod/web"), "name at least one port"),
+        (("mirror", "-t", "pod/web", "-p", "http"), "port 'http' is not understood"),
+        (("mirror", "-t", "pod/web", "-p", "80", "-p", "80:81"), "port 80 of the pod is named twice"),
+        (("mirror", "-t", "pod/web", "-p", "80", "--max-loss", "x"), "--max-loss 'x' is not understood"),
+        (("exec", "-t", "pod/web"), "Missing argument"),
+        (("exec", "-t", "pod/web", "-p", "80", "-p", "80", "--", "true"), "named twice"),
+    ],
+)
+def test_a_command_line_that_asks_for_what_cannot_be(arguments, words):
+    done = podmirror(*arguments)
+
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+MIRROR = ("mirror", "-t", "pod/web", "-p", "80")
+
+
+def test_without_a_kubeconfig():
+    done = podmirror(*MIRROR)
+
+    assert done.returncode == 5
+    assert done.stderr.startswith("podmirror: no usable kubeconfig: ")
+    assert "podmirror demo" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_context_that_is_not_there(tmp_path):
+    done = podmirror(*MIRROR, "--context", "there", kubeconfig=kubeconfig_for(tmp_path, "http://127.0.0.1:1"))
+
+    assert done.returncode == 5
+    assert done.stderr == "podmirror: the kubeconfig has no context 'there'; it has here\n"
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    with socket.socket() as raw:
+        raw.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{raw.getsockname()[1]}"
+        done = podmirror(*MIRROR, kubeconfig=kubeconfig_for(tmp_path, server))
+
+    assert done.returncode == 5
+    assert done.stderr == (
+        f"podmirror: the API server of context 'here' ({server}) cannot be reached: [Errno 111] Connection refused; "
+        "check that the cluster runs and that KUBECONFIG names the right one\n"
+    )
+
+
+def test_a_command_that_does_not_exist():
+    done = podmirror("exec", "-t", "pod/web", "--", "no-such-command")
+
+    assert done.returncode == 127
+    assert done.stderr == "podmirror: no-such-command: command not found\n"
+
+
+def test_a_command_that_may_not_be_executed(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("no program")
+    done = podmirror("exec", "-t", "pod/web", "--", str(text))
+
+    assert done.returncode == 126
+    assert done.stderr == f"podmirror: {text}: Permission denied\n"
+
+
+@pytest.mark.parametrize("command", [MIRROR, ("exec", "-t", "pod/web", "--", "true")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_the_server_does_not_answer_ends_it_at_once(tmp_path, command, number):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        running = subprocess.Popen(
+            [sys.executable, "-m", "podmirror", *command],
+            env=environment(kubeconfig_for(tmp_path, server)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        silent.settimeout(PATIENCE_SECONDS)
+        connection, _ = silent.accept()  # it has asked
+        running.send_signal(number)
+        _, said = running.communicate(timeout=PATIENCE_SECONDS)
+        connection.close()
+
+    assert running.returncode in (130, 143)
+    assert "Traceback" not in said
+
+
+# What `main` makes of errors.
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """Let the command line end so, and give the exit code."""
+
+    def end(outcome: object) -> int:
+        def run(**_):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(cli, "podmirror", type("Group", (), {"main": staticmethod(run)}))
+        monkeypatch.setattr(cli.threading, "active_count", lambda: 1)
+        return cli.main()
+
+    return end
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PodmirrorError("why"), UsageError("why"), TooMuchLoss("why"), AgentLost("why"), NotStarted("why")],
+)
+def test_an_error_of_ours_is_said_in_its_own_words(ending, capsys, error):
+    assert ending(error) == error.exit_code
+    assert capsys.readouterr() == ("", "podmirror: why\n")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_has_its_own_exit_code(ending, interrupt, capsys):
+    assert ending(interrupt) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (42, 42), ("text", 0)])
+def test_a_command_gives_its_exit_code(ending, result, code):
+    assert ending(result) == code
+
+
+def test_a_fault_of_our_own_is_admitted(ending, capsys, monkeypatch):
+    monkeypatch.delenv("PODMIRROR_DEBUG", raising=False)
+
+    assert ending(ZeroDivisionError("oh")) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError('oh')" in said
+    assert "PODMIRROR_DEBUG=1" in said
+
+
+def test_a_fault_of_our_own_can_be_seen(ending, monkeypatch):
+    monkeypatch.setenv("PODMIRROR_DEBUG", "1")
+
+    with pytest.raises(ZeroDivisionError):
+        ending(ZeroDivisionError("oh"))
+
+
+def test_with_a_thread_left_the_process_ends_all_the_same(tmp_path):
+    """A call to the API server may never return, and Python's shutdown must neither wait for it nor trip over it."""
+    program = (
+        "import sys, threading; sys.argv = ['podmirror', '--version']\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "from podmirror.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __version__ in done.stdout
+
+
+def test_every_command_has_the_name_that_the_group_gives_it():
+    with click.Context(cli.podmirror) as context:
+        for name in cli.podmirror.list_commands(context):
+            command = cli.podmirror.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+        assert cli.podmirror.get_command(context, "reverse") is None

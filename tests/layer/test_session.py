@@ -1,0 +1,291 @@
+"""A session: its steps, its subscriptions and its end, against a scripted agent and a cluster that is not there."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from podmirror import session as session_module
+from podmirror.errors import AgentLost, NotStarted
+from podmirror.kube import cluster as cluster_module
+from podmirror.kube import inject as inject_module
+from podmirror.kube import resolve as resolve_module
+from podmirror.kube.resolve import ResolvedTarget
+from podmirror.link import Link
+from podmirror.progress import Progress
+from podmirror.session import MANY_ENTRIES, Session, SessionOptions, open_session
+from podmirror.target import Target
+from podmirror_wire.frames import Goodbye, Ledger, Refused, Subscribe, Subscribed
+from podmirror_wire.handshake import AgentHandshake
+from podmirror_wire.version import __version__
+from tests.layer.agents import PATIENCE_SECONDS, ScriptedAgent, linked, stream_pair
+from tests.layer.deadlines import until
+
+OPTIONS = SessionOptions(Target.parse("deployment/web"))
+
+
+async def nothing_known() -> str:
+    return ""
+
+
+async def it_ended() -> str:
+    return "the agent podmirror-1 ended: out of memory (exit code 137)"
+
+
+@asynccontextmanager
+async def session_of(explain=nothing_known):
+    async with linked() as (link, agent):
+        session = Session(link, explain)
+        try:
+            yield session, agent
+        finally:
+            session._running.cancel()
+            await asyncio.gather(session._running, return_exceptions=True)
+
+
+async def test_a_subscription():
+    async with session_of() as (session, agent):
+        subscribing = asyncio.create_task(session.subscribe(80))
+        request = await agent.expect(Subscribe)
+        assert not subscribing.done()
+        await agent.send(Subscribed(request.request, 1))
+        await subscribing
+        assert not session.lost
+
+
+async def test_a_subscription_that_is_refused():
+    async with session_of() as (session, agent):
+        subscribing = asyncio.create_task(session.subscribe(80))
+        await agent.send(Refused((await agent.expect(Subscribe)).request, "no more ports"))
+        with pytest.raises(NotStarted, match="no more ports"):
+            await subscribing
+
+
+async def test_an_agent_that_is_lost_during_a_subscription():
+    async with session_of(it_ended) as (session, agent):
+        subscribing = asyncio.create_task(session.subscribe(80))
+        await agent.expect(Subscribe)
+        await agent.stream.close()
+        with pytest.raises(AgentLost, match="without a goodbye; the agent podmirror-1 ended: out of memory"):
+            await subscribing
+        assert session.lost
+
+
+async def test_waiting_ends_when_the_agent_is_lost_and_tells_what_is_known():
+    async with session_of(it_ended) as (session, agent):
+        await agent.send(Goodbye("evicted"))
+        with pytest.raises(AgentLost) as lost:
+            await session.wait()
+
+        assert str(lost.value) == (
+            "the agent ended: evicted; the agent podmirror-1 ended: out of memory (exit code 137)"
+        )
+        assert session.lost
+
+
+async def test_nothing_is_added_when_nothing_is_known():
+    async with session_of() as (session, agent):
+        await agent.send(Goodbye("evicted"))
+        with pytest.raises(AgentLost) as lost:
+            await session.wait()
+
+        assert str(lost.value) == "the agent ended: evicted"
+
+
+async def test_cancelling_the_waiting_leaves_the_session_as_it_is():
+    async with session_of() as (session, agent):
+        waiting = asyncio.create_task(session.wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        subscribing = asyncio.create_task(session.subscribe(80))
+        await agent.send(Subscribed((await agent.expect(Subscribe)).request, 1))
+        await subscribing
+
+
+async def test_parting_waits_for_the_last_ledger():
+    async with session_of() as (session, agent):
+        parting = asyncio.create_task(session.part("enough"))
+        assert await agent.part(Ledger({"gaps": 2})) == Goodbye("enough")
+        await parting
+
+        assert session.link.counts == {"gaps": 2}
+        assert not session.lost
+
+
+async def test_parting_from_an_agent_that_is_lost_already():
+    async with session_of() as (session, agent):
+        await agent.stream.close()
+        await until(session._running.done)
+        await session.part("enough")
+
+        assert session.lost
+
+
+async def test_parting_does_not_wait_long_for_a_silent_agent(monkeypatch):
+    monkeypatch.setattr(session_module, "GOODBYE_SECONDS", 0.05)
+    async with session_of() as (session, _):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await session.part("enough")
+        assert session._running.done()
+
+
+async def test_an_agent_that_does_not_answer_the_goodbye_was_lost(monkeypatch):
+    """What it had not sent, and its last ledger, are missing, so that this must not pass for a clean end."""
+    monkeypatch.setattr(session_module, "GOODBYE_SECONDS", 0.05)
+    async with session_of() as (session, _):
+        await session.part("enough")
+
+        assert session.lost
+
+
+# Opening one.
+
+
+class World:
+    """The cluster's side of `open_session`, with a scripted agent at the end of it."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.target = ResolvedTarget("shop", "web-1", "node-1", None)
+        self.calls: list[object] = []
+        self.entries = 1
+        self.default_capabilities = False
+        self.failing: dict[str, Exception] = {}
+        self.spec = None
+        self.near, far = stream_pair()
+        self.agent = ScriptedAgent(far)
+
+        def connect(context, namespace):
+            self._called("connect", context, namespace)
+            return SimpleNamespace(namespace="shop")
+
+        monkeypatch.setattr(cluster_module.Cluster, "connect", connect)
+        monkeypatch.setattr(resolve_module, "resolve", self._resolve)
+        monkeypatch.setattr(inject_module, "inject", self._inject)
+
+    def _called(self, name: str, *arguments: object) -> None:
+        self.calls.append((name, *arguments))
+        if name in self.failing:
+            raise self.failing[name]
+
+    async def _resolve(self, cluster, target, *, host_network):
+        self._called("resolve", target, host_network)
+        return self.target
+
+    async def _inject(self, cluster, target, spec):
+        self._called("inject", target)
+        self.spec = spec
+        self.agent.handshake = AgentHandshake(spec.verifier)
+        agent = SimpleNamespace(
+            wait_until_running=self._wait, connect=self._connect, post_mortem=nothing_known
+        )
+        return SimpleNamespace(
+            agent=agent, entries=self.entries, default_capabilities=self.default_capabilities
+        )
+
+    async def _wait(self):
+        self._called("wait")
+
+    async def _connect(self, secret, receiver):
+        self._called("forward")
+        link = Link(self.near, receiver)
+        await asyncio.gather(link.authenticate(secret), self.agent.accept())
+        return link, self.near
+
+
+@pytest.fixture
+def world(monkeypatch):
+    return World(monkeypatch)
+
+
+async def run(world: World, options: SessionOptions = OPTIONS) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        parting = None
+        async with open_session(options, Progress("plain"), lambda _: None):
+            parting = asyncio.create_task(world.agent.part())
+        assert (await parting).reason == "the session is over"
+
+
+async def test_each_step_is_shown_and_the_end_is_clean(world, capsys):
+    await run(world)
+
+    assert [call[0] for call in world.calls] == ["connect", "resolve", "inject", "wait", "forward"]
+    assert capsys.readouterr().err.splitlines() == [
+        "podmirror: resolved deployment/web: pod shop/web-1",
+        f"podmirror: injected ephemeral container {world.spec.name} (image podmirror-agent:{__version__})",
+        f"podmirror: running: {world.spec.name}",
+        "podmirror: forwarded: the tunnel to the agent is open",
+    ]
+    assert world.near.closed
+
+
+async def test_the_options_reach_the_agent(world):
+    await run(
+        world,
+        SessionOptions(
+            target=OPTIONS.target,
+            namespace="shop",
+            context="kind",
+            agent_image="registry/agent:1",
+            agent_name="podmirror-me",
+            agent_ttl=5.0,
+            agent_log_level="debug",
+            image_pull_policy="Never",
+            allow_host_network=True,
+        ),
+    )
+
+    assert world.calls[:2] == [("connect", "kind", "shop"), ("resolve", OPTIONS.target, True)]
+    spec = world.spec
+    assert (spec.name, spec.image, spec.image_pull_policy) == ("podmirror-me", "registry/agent:1", "Never")
+    assert (spec.ttl, spec.log_level) == (5.0, "debug")
+    assert len(spec.verifier) == 32
+    assert len(set(spec.ports)) == len(spec.ports) > 1
+
+
+async def test_each_session_has_its_own_name_and_secret(monkeypatch):
+    specs = []
+    for _ in range(2):
+        world = World(monkeypatch)
+        await run(world)
+        specs.append(world.spec)
+
+    assert specs[0].name != specs[1].name
+    assert specs[0].verifier != specs[1].verifier
+
+
+async def test_what_there_is_to_say_about_the_injection(world, capsys):
+    world.default_capabilities = True
+    world.entries = MANY_ENTRIES
+    await run(world)
+
+    said = capsys.readouterr().err
+    assert "Pod Security does not admit NET_RAW to be added" in said
+    assert f"the pod's spec now holds {MANY_ENTRIES} agents" in said
+
+
+@pytest.mark.parametrize("step", ["connect", "resolve", "inject", "wait", "forward"])
+async def test_a_step_that_fails_is_the_last(world, capsys, step):
+    world.failing[step] = NotStarted(f"cannot {step}")
+    with pytest.raises(NotStarted, match=f"cannot {step}"):
+        async with open_session(OPTIONS, Progress("plain"), lambda _: None):
+            pytest.fail("it has started")
+
+    assert world.calls[-1][0] == step
+    assert len(capsys.readouterr().err.splitlines()) == max(0, len(world.calls) - 2)
+
+
+async def test_whatever_ends_the_session_the_agent_is_told(world):
+    partings = []
+
+    async def fail() -> None:
+        async with open_session(OPTIONS, Progress("none"), lambda _: None):
+            partings.append(asyncio.create_task(world.agent.part()))
+            raise RuntimeError("trouble elsewhere")
+
+    with pytest.raises(RuntimeError, match="trouble elsewhere"):
+        await fail()
+    assert (await partings[0]).reason == "the session is over"
+    assert world.near.closed

@@ -19,6 +19,8 @@ MAX_HEAD_BYTES = 64 * 1024
 
 def is_request_head(data: bytes) -> bool | None:
     """Whether `data` begins with the whole head of an HTTP/1 request; None if that cannot be told yet."""
+    if not data:
+        return None
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:
         parser.receive_data(data)
@@ -27,7 +29,8 @@ def is_request_head(data: bytes) -> bool | None:
         return False
     if event is h11.NEED_DATA:
         return None
-    return isinstance(event, h11.Request)
+    head_bytes = len(data) - len(parser.trailing_data[0])
+    return isinstance(event, h11.Request) and head_bytes <= MAX_HEAD_BYTES
 
 
 class BoundarySeeker:
@@ -57,8 +60,13 @@ class BoundarySeeker:
         if not self._turn and not self._candidate:
             self.skipped += len(payload)
             return None
+        if not payload:
+            return None
+        continued = bool(self._candidate)
         self._turn = False
         self._candidate += payload
+        if continued and b"\n" not in payload and len(self._candidate) <= MAX_HEAD_BYTES:
+            return None  # no line has ended, so the parser, which begins anew each time, has nothing to add
         verdict = is_request_head(self._candidate)
         if verdict is None:
             return None

@@ -1,12 +1,18 @@
 """The command line: `podmirror`, and `kubectl podmirror`."""
 
+import asyncio
 import importlib
+import os
 import sys
+import threading
 
 import click
 
 from podmirror.errors import PodmirrorError
 from podmirror_wire.version import __version__
+
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell says it."""
 
 _COMMANDS = {
     "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),
@@ -44,14 +50,36 @@ def podmirror() -> None:
 
 def main() -> int:
     """Run the command line and give its exit code."""
+    code = _run()
+    if threading.active_count() > 1:
+        # A daemon thread may be inside the Kubernetes client. Python's shutdown would end it in the middle of compiled
+        # code, which aborts the process on that; so this process ends without Python's shutdown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run() -> int:
     try:
         result = podmirror.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
     except PodmirrorError as error:
-        print(f"podmirror: {error}", file=sys.stderr)  # noqa: T201  # the last word, where no progress is left to say it
+        _say(str(error))
         return error.exit_code
+    except Exception as error:
+        if "PODMIRROR_DEBUG" in os.environ:
+            raise
+        _say(
+            f"a fault of podmirror's own: {error!r}; set PODMIRROR_DEBUG=1 to see where, and please report it"
+        )
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _say(text: str) -> None:
+    print(f"podmirror: {text}", file=sys.stderr)  # noqa: T201  # the last word, where no progress is left to say it

@@ -4,15 +4,13 @@ Each local connection is a task of its own with a queue of steps. The queue need
 than the credit that this module gives: credit for bytes is given back only when the local process has taken them, so a slow
 local process stalls its own connection, at the agent, and no other.
 
-What the local process answers is read and thrown away: the real client has its answer from the app.
+A local process may close a connection that goes on in the pod: it speaks HTTP/1.0, or its keep-alive time is shorter. When the
+next bytes are a new HTTP request, they go to a new local connection; otherwise what the local process did not take is counted.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import socket
-import struct
-import termios
+import os
 from collections.abc import Callable
 
 from podmirror.forwarding import (
@@ -28,6 +26,8 @@ from podmirror.forwarding import (
 )
 from podmirror.ledger import LayerLedger
 from podmirror.link import ConnectionFrame
+from podmirror.localconnection import LocalConnection
+from podmirror_http.boundary import is_request_head
 from podmirror_wire.frames import Closed, Opened
 
 CONNECT_SECONDS = 30.0
@@ -41,10 +41,10 @@ LINGER_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
 """For the local process to read what stands before a reset, which would otherwise overtake it."""
 
-READ_BYTES = 64 * 1024
+TROUBLE_SECONDS = 0.5
+"""Between a local connection that fails and the news that its process has ended: its sockets close first."""
 
-LOOPBACK = ("127.0.0.1", "::1")
-"""Tried in turn, since a local process may listen on either (`localhost` means the second to some)."""
+CLOSED_EARLY = "the local process closed the connection before it had read everything"
 
 
 class Delivery:
@@ -76,6 +76,7 @@ class Delivery:
         self._local_ports: dict[int, int] = {}
         self._lanes: dict[int, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
 
     def map_port(self, remote: int, local: int) -> None:
         """Deliver connections of the pod's port to this local one; before the port is subscribed."""
@@ -96,8 +97,13 @@ class Delivery:
             lane.steps.put_nowait(None)
             del self._lanes[frame.connection]
 
+    def end(self) -> None:
+        """The local process has ended, or the session: what fails from now on is no loss."""
+        self._ended.set()
+
     async def finish(self, seconds: float) -> None:
         """Let the local connections of mirrored ones that ended come to their end; reset what is left after that time."""
+        self.end()
         for lane in self._lanes.values():
             lane.steps.put_nowait(Reset())
             lane.steps.put_nowait(None)
@@ -111,7 +117,7 @@ class Delivery:
 
     def _open_lane(self, opened: Opened, local: int) -> "_Lane":
         forwarding = Forwarding(opened, on_gap=self._on_gap)
-        lane = _Lane(forwarding, local, self._give_credit, self._connect_seconds)
+        lane = _Lane(forwarding, local, self._give_credit, self._ended, self._connect_seconds)
         task = asyncio.create_task(self._run_lane(lane), name=f"deliver {opened.initiator}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -133,18 +139,24 @@ class _Lane:
         forwarding: Forwarding,
         port: int,
         give_credit: Callable[[int, int], None],
+        ended: asyncio.Event,
         connect_seconds: float,
     ) -> None:
         self.forwarding = forwarding
         self.steps: asyncio.Queue[Step | None] = asyncio.Queue()
         self.trouble = ""
         """What went wrong locally, as a phrase."""
-        self.undelivered = 0
-        """Bytes that the local process did not take."""
         self._port = port
         self._give_credit = give_credit
+        self._ended = ended
         self._connect_seconds = connect_seconds
-        self._local: _LocalConnection | None = None
+        self._local: LocalConnection | None = None
+        self._taken = 0
+
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were to be written and that the local process did not take."""
+        return self.forwarding.written - self._taken
 
     async def run(self) -> None:
         """Carry out the steps until there are no more."""
@@ -159,7 +171,15 @@ class _Lane:
         match step:
             case Begin():
                 await self._connect()
-            case Write(payload):
+            case Write(payload, begins_turn):
+                if (
+                    begins_turn
+                    and self._local is not None
+                    and self._local.closed_by_peer
+                    and is_request_head(payload)
+                ):
+                    self._local.abort()
+                    await self._connect()
                 await self._write(payload)
                 self._give_credit(self.forwarding.opened.connection, len(payload))
             case Pass(size):
@@ -167,104 +187,48 @@ class _Lane:
             case HalfClose() if self._local is not None:
                 self._local.half_close()
             case Finish() if self._local is not None:
-                await self._local.finish()
-                self._local = None
+                await self._leave(await self._local.finish(LINGER_SECONDS))
             case Reset() if self._local is not None:
-                await self._local.reset()
-                self._local = None
+                await self._leave(await self._local.reset(DRAIN_SECONDS))
 
     async def _connect(self) -> None:
-        try:
-            self._local = await _connect_patiently(self._port, self._connect_seconds)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            self.trouble = f"nothing accepts connections on local port {self._port} ({reason})"
-
-    async def _write(self, payload: bytes) -> None:
-        if self._local is not None:
+        """Connect to the local process, which may still be starting."""
+        self._local = None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._connect_seconds
+        while True:
             try:
-                await self._local.write(payload)
-            except OSError:
-                self.trouble = "the local process closed the connection before it had read everything"
-                self._local.abort()
-                self._local = None
+                self._local = await LocalConnection.open(self._port)
+            except OSError as error:
+                if loop.time() >= deadline or self._ended.is_set():
+                    reason = os.strerror(error.errno) if error.errno else str(error)
+                    await self._fail(f"nothing accepts connections on local port {self._port} ({reason})")
+                    return
+                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
             else:
                 return
-        self.undelivered += len(payload)
 
+    async def _write(self, payload: bytes) -> None:
+        if self._local is None:
+            return
+        try:
+            await self._local.write(payload)
+        except OSError:
+            self._local.abort()
+            self._local = None
+            await self._fail(CLOSED_EARLY)
+        else:
+            self._taken += len(payload)
 
-async def _connect_patiently(port: int, seconds: float) -> "_LocalConnection":
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        for address in LOOPBACK:
-            try:
-                return _LocalConnection(*await asyncio.open_connection(address, port))
-            except OSError as error:
-                refusal = error
-        if asyncio.get_running_loop().time() >= deadline:
-            raise refusal
-        await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+    async def _leave(self, left: int) -> None:
+        self._local = None
+        if left:
+            self._taken -= left
+            await self._fail(CLOSED_EARLY)
 
-
-class _LocalConnection:
-    """A TCP connection to the local process, whose answers are thrown away."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._discarding = asyncio.create_task(_discard(reader), name="discard")
-
-    async def write(self, payload: bytes) -> None:
-        """Write, and wait while the local process does not keep up."""
-        self._writer.write(payload)
-        await self._writer.drain()
-
-    def half_close(self) -> None:
-        """Send FIN behind what was written."""
-        with contextlib.suppress(OSError):
-            self._writer.write_eof()
-
-    async def finish(self) -> None:
-        """Close once the local process has closed, too, or after `LINGER_SECONDS`."""
-        self.half_close()
-        await asyncio.wait([self._discarding], timeout=LINGER_SECONDS)
-        await self._close()
-
-    async def reset(self) -> None:
-        """Send RST, once what was written has reached the local process's socket."""
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self._writer.drain()
-                while self._unsent_bytes():  # noqa: ASYNC110  # the kernel tells nobody when its queue has drained
-                    await asyncio.sleep(0.005)
-        self.abort()
-
-    def abort(self) -> None:
-        """Send RST now."""
-        raw = self._writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-        self._discarding.cancel()
-
-    def _unsent_bytes(self) -> int:
-        return self._writer.transport.get_write_buffer_size() + _queued_bytes(
-            self._writer.get_extra_info("socket")
-        )
-
-    async def _close(self) -> None:
-        self._discarding.cancel()
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-
-
-def _queued_bytes(connected: socket.socket) -> int:
-    """Count what the kernel holds for the peer: sent, and not acknowledged, bytes among them."""
-    # TIOCOUTQ means the same for a TCP socket on Linux (SIOCOUTQ, tcp(7)) and on macOS (SO_NWRITE's bytes).
-    return int(struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-
-
-async def _discard(reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(OSError):
-        while await reader.read(READ_BYTES):
-            pass
+    async def _fail(self, trouble: str) -> None:
+        """Take a note of what went wrong, unless it is that the local process has ended."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), TROUBLE_SECONDS)
+            return
+        self.trouble = self.trouble or trouble

@@ -34,6 +34,8 @@ class Write:
     """Write bytes to the local connection."""
 
     payload: bytes
+    begins_turn: bool = False
+    """Whether they are the initiator's first bytes after the responder said something."""
 
 
 class HalfClose:
@@ -110,6 +112,7 @@ class Forwarding:
         self._state = _State.SEEKING if opened.late else _State.SILENT
         self._seeker = BoundarySeeker(turn=opened.late)
         self._beginning = b""
+        self._turn = False
         self._blemish: Outcome | None = None
         """What keeps this connection from being whole, whatever its end."""
 
@@ -127,6 +130,8 @@ class Forwarding:
                 return self._receive_response(len(frame.payload) if isinstance(frame, Data) else 0)
             case Gap(direction=Direction.TO_RESPONDER):
                 return self._receive_gap(frame.length)
+            case Gap():
+                return self._receive_response(0)
             case Ended(direction=Direction.TO_RESPONDER):
                 return self._receive_end()
             case Closed():
@@ -154,6 +159,7 @@ class Forwarding:
 
     def _receive_response(self, size: int) -> list[Step]:
         passed: list[Step] = [Pass(size)] if size else []
+        self._turn = True
         match self._state:
             case _State.SILENT if not self._beginning:
                 return [*passed, *self._give_up(Outcome.SERVER_FIRST)]
@@ -175,7 +181,7 @@ class Forwarding:
         if self._beginning:
             steps += self._begin()
         self._state = _State.SEEKING if self._on_gap == "rejoin" else _State.OVER
-        if before is _State.FLOWING or self.written:
+        if before is _State.FLOWING or any(isinstance(step, Begin) for step in steps):
             steps.append(Reset())
         return steps
 
@@ -189,9 +195,17 @@ class Forwarding:
         steps: list[Step] = self._begin() if self._state is _State.SILENT else []
         end = _ENDS.get(closed.reason, Outcome.UNFINISHED)
         self.missing += closed.unsent
+        if self._state is _State.SEEKING:
+            self._seeker.receive_gap()
         if self.outcome is Outcome.OPEN:
-            unjoined = self.opened.late and not self.written and self._blemish is None
-            self.outcome = Outcome.UNJOINED if unjoined else self._blemish or end
+            self.outcome = self._blemish or end
+            if (
+                self.outcome is not Outcome.CUT
+                and self.opened.late
+                and not self.written
+                and self._blemish is None
+            ):
+                self.outcome = Outcome.UNJOINED
             if self.outcome in (Outcome.WHOLE, Outcome.RESET) and self.opened.late:
                 self.outcome = Outcome.JOINED
         if self._state is _State.FLOWING:
@@ -206,7 +220,8 @@ class Forwarding:
 
     def _write(self, payload: bytes) -> Write:
         self.written += len(payload)
-        return Write(payload)
+        turn, self._turn = self._turn, False
+        return Write(payload, begins_turn=turn)
 
     def _seek(self, payload: bytes) -> list[Step]:
         skipped = self._seeker.skipped

@@ -46,16 +46,25 @@ class LayerLedger:
     """The agent was lost, and with it what it had not sent yet."""
 
     def settle(self, forwarding: Forwarding, undelivered: int, trouble: str) -> None:
-        """Count a connection that ended."""
-        self.outcomes[forwarding.outcome] += 1
+        """Count a connection that ended.
+
+        Args:
+            forwarding: The connection.
+            undelivered: Bytes that the local process did not take.
+            trouble: Why not; empty if it had ended, for then it missed nothing that it would have taken.
+        """
+        outcome = forwarding.outcome
+        if undelivered and not trouble:
+            outcome = Outcome.UNFINISHED
+        self.outcomes[outcome] += 1
         self.delivered_bytes += forwarding.written - undelivered
         self.missing_bytes += forwarding.missing
-        self.undelivered_bytes += undelivered
         self.skipped_bytes += forwarding.skipped
         if trouble:
+            self.undelivered_bytes += undelivered
             self.troubles[trouble] += 1
-        self.complete += forwarding.outcome in _COMPLETE and not trouble
-        self.lost += forwarding.outcome in _LOST or bool(trouble)
+        self.complete += outcome in _COMPLETE and not trouble
+        self.lost += outcome in _LOST or bool(trouble)
 
     @property
     def connections(self) -> int:
@@ -105,17 +114,19 @@ class LayerLedger:
             lines.append(f"{self.skipped_bytes:,} bytes were passed over on the way to a request to join at.")
         if self.kernel_drops:
             lines.append(f"The agent's kernel dropped {_count(self.kernel_drops, 'packet')}.")
-        for name, what in (
-            ("fragments", "IP fragment"),
-            ("untracked", "packet of connections over the agent's limit"),
-        ):
-            if self.agent.get(name):
-                lines.append(f"The agent could not read {_count(self.agent[name], what)}.")
+        if self.agent.get("fragments"):
+            lines.append(
+                f"The agent does not reassemble IP fragments, and saw {self.agent['fragments']:,} of them."
+            )
+        if self.agent.get("untracked"):
+            lines.append(
+                f"The agent passed over {_count(self.agent['untracked'], 'packet')} of connections over its limit."
+            )
         if self.cut_short:
             lines.append(
                 "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
             )
-        elif not self.lost and not self.kernel_drops:
+        elif not (self.lost or self.missing_bytes or self.kernel_drops):
             lines.append("Nothing was lost.")
         return lines
 

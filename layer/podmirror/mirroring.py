@@ -71,6 +71,10 @@ class Mirroring:
             await self._session.subscribe(remote)
             step.done = f"subscribed: port {remote} of the pod goes to local port {local}"
 
+    def end_delivery(self) -> None:
+        """The local process has ended: what it does not take from now on is no loss."""
+        self._delivery.end()
+
     async def finish(self) -> None:
         """Let local connections end, and tell the ledger; after the session has ended."""
         await self._delivery.finish(FINISH_SECONDS)

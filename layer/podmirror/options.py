@@ -1,5 +1,6 @@
 """The options that commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,18 @@ _TARGET_OPTIONS = [
     ),
 ]
 
+
+def _writable(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir():
+        raise UsageError(f"the ledger cannot be written to {text}: it is a directory")
+    if text != "-" and not os.access(path.parent, os.W_OK):
+        raise UsageError(
+            f"the ledger cannot be written to {text}: there is no folder {path.parent} to write into"
+        )
+    return path
+
+
 _DELIVERY_OPTIONS = [
     click.option(
         "--on-gap",
@@ -88,7 +101,7 @@ _DELIVERY_OPTIONS = [
     click.option(
         "--ledger",
         "ledger_file",
-        type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+        type=_Type("FILE", _writable),
         help="Write the loss ledger as JSON to this file at the end (- for stdout).",
     ),
     click.option(

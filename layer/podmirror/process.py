@@ -6,10 +6,13 @@ told apart by the terminal: with one, SIGINT is taken for its Ctrl-C. A second S
 """
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -29,6 +32,19 @@ class CommandNotRunnable(NotStarted):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def check_runnable(program: str) -> None:
+    """Look for a program before anything else is done.
+
+    Raises:
+        CommandNotRunnable: There is none, or it may not be executed.
+    """
+    if shutil.which(program) is not None:
+        return
+    if os.sep in program and Path(program).exists():
+        raise CommandNotRunnable(f"{program}: {os.strerror(errno.EACCES)}", NOT_EXECUTABLE_CODE)
+    raise CommandNotRunnable(f"{program}: command not found", NOT_FOUND_CODE)
 
 
 class LocalProcess:

@@ -22,14 +22,14 @@ class Progress:
         if style == "rich":
             import rich.console  # takes a fifth of a second
 
-            self._console = rich.console.Console(stderr=True, highlight=False)
+            self._console = rich.console.Console(stderr=True, highlight=False, emoji=False)
 
     @contextmanager
     def step(self, doing: str) -> Iterator["Step"]:
         """Show that something is being done, and, when the block ends well, what was done."""
         step = Step(doing)
         if self._console is not None:
-            with self._console.status(f"{doing} …"):
+            with self._console.status(f"{_escaped(doing)} …"):
                 yield step
             self._console.print(f"[green]✓[/green] {_escaped(step.done)}")
         else:

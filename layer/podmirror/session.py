@@ -49,12 +49,21 @@ class Session:
         self.link = link
         self._explain = explain
         self._running = asyncio.create_task(link.run(), name="link")
+        self._unanswered = False
+
+    @property
+    def loss(self) -> AgentLost | None:
+        """What ended the conversation, if it was no goodbye of ours."""
+        if self._unanswered:
+            return AgentLost("the agent did not answer the goodbye")
+        running = self._running
+        error = running.exception() if running.done() and not running.cancelled() else None
+        return error if isinstance(error, AgentLost) else None
 
     @property
     def lost(self) -> bool:
-        """Whether the conversation ended without a goodbye of ours."""
-        running = self._running
-        return running.done() and not running.cancelled() and running.exception() is not None
+        """Whether the conversation ended without a goodbye of ours, or with one that was not answered."""
+        return self.loss is not None
 
     async def subscribe(self, port: int) -> None:
         """Ask for the connections of a port of the pod; returns when the agent watches it.
@@ -86,6 +95,7 @@ class Session:
         if not self._running.done():
             self.link.say_goodbye(reason)
             await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
+            self._unanswered = not self._running.done()
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
 
@@ -105,14 +115,15 @@ async def open_session(
         NotStarted: Some step was refused or failed, and which.
     """
     # The Kubernetes client takes half a second to import.
-    from podmirror.kube.cluster import Cluster
+    from podmirror.kube.cluster import Cluster, in_daemon_thread
     from podmirror.kube.ephemeral import AgentSpec
     from podmirror.kube.inject import candidate_ports, inject, new_agent_name
     from podmirror.kube.resolve import resolve
 
     secret = new_secret()
     with progress.step(f"resolving {options.target}") as step:
-        cluster = Cluster.connect(options.context, options.namespace)
+        # A credential plugin may run, and ask the user something.
+        cluster = await in_daemon_thread(lambda: Cluster.connect(options.context, options.namespace))
         target = await resolve(cluster, options.target, host_network=options.allow_host_network)
         step.done = f"resolved {options.target}: {target}"
     spec = AgentSpec(

@@ -167,8 +167,8 @@ def test_in_words_when_much_happened():
         "1 connection had not ended.",
         "4 bytes were passed over on the way to a request to join at.",
         "The agent's kernel dropped 1 packet.",
-        "The agent could not read 1 IP fragment.",
-        "The agent could not read 2,000 packets of connections over the agent's limit.",
+        "The agent does not reassemble IP fragments, and saw 1 of them.",
+        "The agent passed over 2,000 packets of connections over its limit.",
     ]
 
 

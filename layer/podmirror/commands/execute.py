@@ -1,7 +1,6 @@
 """`podmirror exec`: run a command with the target's traffic."""
 
 import asyncio
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from podmirror.ledger import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.options import delivery_options, ports_option, session_options, target_options
 from podmirror.portmap import PortPair, without_repeats
-from podmirror.process import NOT_FOUND_CODE, POLL_SECONDS, CommandNotRunnable, LocalProcess
+from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
 from podmirror.progress import Progress, Style
 from podmirror.session import Session, SessionOptions, open_session
 
@@ -22,7 +21,7 @@ SILENT_SECONDS = 10.0
 """After which a command that listens on no port yet is worth a word."""
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @target_options
 @ports_option
 @delivery_options
@@ -45,12 +44,25 @@ def command(  # one argument an option
     \b
     podmirror exec -t deployment/web -p 80:3000 -- python app.py
     """
-    if shutil.which(arguments[0]) is None:
-        raise CommandNotRunnable(f"{arguments[0]}: command not found", NOT_FOUND_CODE)
+    check_runnable(arguments[0])
     progress = Progress(progress_style)
     mirroring = Mirroring(progress, ReportOptions(max_loss, ledger_file, verbose), on_gap=on_gap)
-    run = _Run(list(arguments), without_repeats(pairs), progress, mirroring)
-    return asyncio.run(run.run(session_options(**target)))
+    return run(list(arguments), without_repeats(pairs), session_options(**target), progress, mirroring)
+
+
+def run(
+    arguments: list[str],
+    pairs: list[PortPair],
+    options: SessionOptions,
+    progress: Progress,
+    mirroring: Mirroring,
+) -> int:
+    """Run a command with the target's traffic, and give its exit code, or the session's if that is zero.
+
+    Raises:
+        PodmirrorError: The session could not be started, was lost, or lost too much.
+    """
+    return asyncio.run(_Run(arguments, pairs, progress, mirroring).run(options))
 
 
 class _Run:
@@ -104,12 +116,12 @@ class _Run:
         except BaseException:
             self._process.terminate()
             raise
-        if not mirroring.done():
-            mirroring.cancel()
+        self._mirroring.end_delivery()
+        mirroring.cancel()
         (outcome,) = await asyncio.gather(mirroring, return_exceptions=True)
         if isinstance(outcome, BaseException) and not isinstance(outcome, AgentLost | asyncio.CancelledError):
             raise outcome
-        return (outcome if isinstance(outcome, AgentLost) else None), code
+        return (outcome if isinstance(outcome, AgentLost) else session.loss), code
 
     async def _mirror(self, session: Session) -> None:
         finding = asyncio.create_task(self._find_ports(), name="find ports")

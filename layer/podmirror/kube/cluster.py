@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import urllib3.exceptions
+import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
@@ -29,6 +30,18 @@ REQUEST_SECONDS = (5.0, 15.0)
 
 WATCH_SECONDS = 300
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+_BAD_CONFIGURATION = (
+    config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
+"""What the client raises over a kubeconfig that is broken somewhere: it checks little, and stumbles."""
 
 
 class Refusal(Exception):
@@ -75,23 +88,18 @@ class Cluster:
         Raises:
             NotStarted: There is no configuration, or it cannot be used.
         """
-        if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and not _kubeconfig_exists():
-            config.load_incluster_config()
-            return cls(client.ApiClient(), namespace or _in_cluster_namespace(), "in-cluster")
         try:
-            contexts, current = config.list_kube_config_contexts()
-            name = context or current["name"]
-            chosen = next((each for each in contexts if each["name"] == name), None)
-            if chosen is None:
-                known = ", ".join(sorted(each["name"] for each in contexts))
-                raise NotStarted(f"the kubeconfig has no context {name!r}; it has {known}")
-            api_client = config.new_client_from_config(context=name)
-        except config.ConfigException as error:
+            if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and not _kubeconfig_exists():
+                config.load_incluster_config()
+                return cls(client.ApiClient(), namespace or _in_cluster_namespace(), "in-cluster")
+            name, default_namespace = _choose_context(context)
+            api_client = config.new_client_from_config(_kubeconfig(), name)
+        except _BAD_CONFIGURATION as error:
             raise NotStarted(
-                f"no usable kubeconfig: {error}; set KUBECONFIG, or try podmirror without a cluster with "
-                "`podmirror demo`"
+                f"no usable kubeconfig: {str(error) or type(error).__name__}; set KUBECONFIG, or try podmirror without a "
+                "cluster with `podmirror demo`"
             ) from error
-        return cls(api_client, namespace or chosen["context"].get("namespace") or "default", name)
+        return cls(api_client, namespace or default_namespace, name)
 
     async def call(self, method: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """Make an API call.
@@ -102,7 +110,7 @@ class Cluster:
         """
         options.setdefault("_request_timeout", REQUEST_SECONDS)
         try:
-            return await _in_daemon_thread(lambda: method(*arguments, **options))
+            return await in_daemon_thread(lambda: method(*arguments, **options))
         except ApiException as error:
             raise _refusal(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -148,7 +156,7 @@ class Cluster:
 
     async def websocket_access(self, path: str) -> WebSocketAccess:
         """Give fresh credentials and transport settings for a WebSocket to a path of the API."""
-        return await _in_daemon_thread(lambda: self._websocket_access(path))  # a credential plugin may run
+        return await in_daemon_thread(lambda: self._websocket_access(path))  # a credential plugin may run
 
     def _websocket_access(self, path: str) -> WebSocketAccess:
         settings = self._api_client.configuration
@@ -190,17 +198,38 @@ def _refusal(error: ApiException) -> Refusal:
         return Refusal(error.status or 0, "", str(error.reason or error.body or "no reason was given"))
 
 
+def _kubeconfig() -> str:
+    """Give the files to read, as KUBECONFIG names them now; the client looks only once, when it is imported."""
+    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+
+
 def _kubeconfig_exists() -> bool:
-    if os.environ.get("KUBECONFIG"):
-        return True
-    return Path("~/.kube/config").expanduser().exists()
+    return any(Path(path).exists() for path in _kubeconfig().split(os.pathsep) if path)
+
+
+def _choose_context(context: str | None) -> tuple[str, str]:
+    """Give the name of the context to use, and its namespace."""
+    merged = config.kube_config.KubeConfigMerger(_kubeconfig()).config
+    if merged is None:
+        raise config.ConfigException(f"there is none at {_kubeconfig()}")
+    content = merged.value
+    contexts = {each.value["name"]: each.value.get("context") or {} for each in content["contexts"]}
+    name = context or content.get("current-context")
+    if not name:
+        raise config.ConfigException("it has no current-context, and --context names none")
+    if name not in contexts:
+        raise NotStarted(
+            f"the kubeconfig has no context {name!r}; it has {', '.join(sorted(contexts)) or 'none'}"
+        )
+    return name, contexts[name].get("namespace") or "default"
 
 
 def _in_cluster_namespace() -> str:
     return _IN_CLUSTER_NAMESPACE.read_text().strip() if _IN_CLUSTER_NAMESPACE.exists() else "default"
 
 
-async def _in_daemon_thread(function: Callable[[], Result]) -> Result:
+async def in_daemon_thread(function: Callable[[], Result]) -> Result:
+    """Call a function that may block, in a thread that nobody waits for at exit."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
 

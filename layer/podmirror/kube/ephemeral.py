@@ -77,7 +77,7 @@ def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
         "args": [
             *("--ports", ",".join(map(str, spec.ports))),
             *("--verifier", spec.verifier.hex()),
-            *("-t", f"{spec.ttl:g}"),
+            *("-t", f"{spec.ttl:.15g}"),
             *("--log-level", spec.log_level),
         ],
         "securityContext": security,

@@ -4,9 +4,11 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
 from podmirror.errors import AgentLost, NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
@@ -81,7 +83,7 @@ class InjectedAgent:
 
     async def _watch_status(self) -> None:
         while True:
-            async for change, pod in self.cluster.watch_pod(self.target.pod, self.target.namespace):
+            async for change, pod in self._changes():
                 if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
                     raise NotStarted(
                         f"{self.target} is being deleted, so no agent starts in it; choose another pod"
@@ -90,6 +92,16 @@ class InjectedAgent:
                 if state.phase is Phase.RUNNING:
                     return
                 self._raise_if_over(state)
+
+    async def _changes(self) -> AsyncIterator[tuple[str, Any]]:
+        try:
+            async for change in self.cluster.watch_pod(self.target.pod, self.target.namespace):
+                yield change
+        except Refusal as refusal:
+            if refusal.status != HTTPStatus.GONE:  # else the watch was too old, and begins anew
+                raise NotStarted(
+                    f"cannot watch {self.target}: {refusal.message}; the agent {self.spec.name} in it ends by itself"
+                ) from refusal
 
     async def _watch_events(self) -> None:
         """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.
@@ -227,7 +239,9 @@ async def _patch(agent: InjectedAgent, *, add_capabilities: bool) -> object:
 
 def _explained(agent: InjectedAgent, refusal: Refusal) -> NotStarted:
     what = f"the agent could not be added to {agent.target}"
-    words = refusal.message.splitlines()[0]  # a whole diff of the containers may follow
+    words = (refusal.message.splitlines() or ["no reason was given"])[
+        0
+    ]  # a whole diff of the containers may follow
     if refusal.reason == "Invalid" and ("may not be changed" in words or "Duplicate value" in words):
         return NotStarted(
             f"{what}: the name {agent.spec.name!r} is taken in this pod ({words}); give another --agent-name, or none"

@@ -9,6 +9,7 @@ There is no half-close; when one side ends, the runtime ends everything.
 Back-pressure is the WebSocket's: bytes that are not received here stay in the pod.
 """
 
+import asyncio
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -53,21 +54,13 @@ class PortForward:
         )
         session = aiohttp.ClientSession()
         try:
-            websocket = await session.ws_connect(
-                access.url,
-                protocols=(SUBPROTOCOL,),
-                headers=access.headers,
-                ssl=access.ssl_context if access.ssl_context is not None else True,
-                server_hostname=access.server_hostname,
-                proxy=access.proxy,
-                heartbeat=HEARTBEAT_SECONDS,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-                max_msg_size=0,
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            refusal = await _server_words(session, access, error)
+            async with asyncio.timeout(OPEN_SECONDS):
+                websocket = await _connect(session, access)
+        except TimeoutError:
             await session.close()
-            raise refusal from error
+            raise NotStarted(
+                f"port-forward to pod {namespace}/{pod} failed: no answer within {OPEN_SECONDS:g} s"
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
             await session.close()
             raise NotStarted(f"port-forward to pod {namespace}/{pod} failed: {error}") from error
@@ -123,22 +116,37 @@ class PortForward:
         await self._session.close()
 
 
-async def _server_words(
-    session: aiohttp.ClientSession, access: WebSocketAccess, error: aiohttp.WSServerHandshakeError
-) -> Refusal:
+async def _connect(
+    session: aiohttp.ClientSession, access: WebSocketAccess
+) -> "aiohttp.ClientWebSocketResponse[bool]":
+    try:
+        return await session.ws_connect(
+            access.url,
+            protocols=(SUBPROTOCOL,),
+            headers=access.headers,
+            ssl=access.ssl_context if access.ssl_context is not None else True,
+            server_hostname=access.server_hostname,
+            proxy=access.proxy,
+            heartbeat=HEARTBEAT_SECONDS,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            max_msg_size=0,
+        )
+    except aiohttp.WSServerHandshakeError as error:
+        raise await _server_words(session, access, error.status) from error
+
+
+async def _server_words(session: aiohttp.ClientSession, access: WebSocketAccess, code: int) -> Refusal:
     """Ask again without the upgrade: aiohttp does not keep the body of a refused handshake, and there the reason stands."""
-    with suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
+    with suppress(aiohttp.ClientError, OSError, ValueError):
         async with session.get(
             access.url,
             headers=access.headers,
             ssl=access.ssl_context if access.ssl_context is not None else True,
             server_hostname=access.server_hostname,
             proxy=access.proxy,
-            timeout=aiohttp.ClientTimeout(total=OPEN_SECONDS),
         ) as response:
-            if response.status == error.status:
-                status = await response.json(content_type=None)
-                return Refusal(error.status, status.get("reason", ""), status["message"])
-    with suppress(ValueError):
-        return Refusal(error.status, "", f"HTTP {error.status} {HTTPStatus(error.status).phrase}")
-    return Refusal(error.status, "", f"HTTP {error.status}")
+            status = await response.json(content_type=None)
+            if response.status == code and isinstance(status, dict) and status.get("message"):
+                return Refusal(code, str(status.get("reason", "")), str(status["message"]))
+    phrase = HTTPStatus(code).phrase if code in set(HTTPStatus) else ""
+    return Refusal(code, "", f"HTTP {code} {phrase}".strip())

@@ -1,6 +1,7 @@
 """From a target to the pod that stands for it."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from podmirror.errors import NotStarted
@@ -126,10 +127,14 @@ def _none_fits(cluster: Cluster, target: Target, pods: list[Any]) -> str:
 
 def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
     what = f"{target.kind.value} {target.name!r} in namespace {cluster.namespace!r}"
-    if refusal.status == 404:  # HTTP
+    if refusal.status == HTTPStatus.NOT_FOUND:  # HTTP
         raise NotStarted(
             f"there is no {what} ({refusal.message}); "
             f"`kubectl get {target.kind.value}s -n {cluster.namespace}` lists what there is"
+        ) from refusal
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        raise NotStarted(
+            f"the API server does not accept the credentials of context {cluster.context!r}: {refusal.message}; log in again"
         ) from refusal
     raise NotStarted(
         f"cannot look up {what}: {refusal.message}; the README lists the permissions to ask your cluster's administrator for"

@@ -92,7 +92,7 @@ def test_a_kubeconfig_that_cannot_be_used(kubeconfig, text):
 
 def test_a_kubeconfig_that_is_a_folder(kubeconfig, tmp_path, monkeypatch):
     kubeconfig()
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path))
     with pytest.raises(NotStarted, match="no usable kubeconfig: "):
         Cluster.connect(None, None)
 
@@ -175,7 +175,9 @@ def test_in_a_pod_a_kubeconfig_wins(in_a_pod, kubeconfig, monkeypatch):
 
 
 def test_in_a_pod_a_context_that_is_named_wins(in_a_pod, kubeconfig, monkeypatch):
-    kubeconfig()
+    path = kubeconfig()
+    path.parent.joinpath(".kube").mkdir()
+    path.rename(path.parent / ".kube" / "config")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.delenv("KUBECONFIG")
 

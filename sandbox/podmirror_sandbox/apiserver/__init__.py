@@ -1,0 +1,1 @@
+"""The HTTP side of the sandbox: what kubectl and the Kubernetes clients talk to."""

@@ -1,0 +1,169 @@
+"""The API server: who may ask, what is asked, and who answers.
+
+A client shows the token as a bearer token or as the first part of the path. The second way is there because kubectl sends
+no credentials over plain HTTP, and a kubeconfig's server URL may have a path; the sandbox's has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from podmirror_sandbox.apiserver.discovery import document
+from podmirror_sandbox.apiserver.paths import Target, parse_path
+from podmirror_sandbox.apiserver.portforward import port_forward
+from podmirror_sandbox.apiserver.rest import Rest, access_review, is_access_review, read_object
+from podmirror_sandbox.apiserver.watching import watch
+from podmirror_sandbox.cluster.apierrors import ApiError
+from podmirror_sandbox.cluster.objects import Object, name_of
+from podmirror_sandbox.cluster.resources import PODS
+from podmirror_sandbox.node.logs import read_log
+
+if TYPE_CHECKING:
+    import socket
+
+    from podmirror_sandbox.cluster.registry import Registry
+    from podmirror_sandbox.node.kubelet import Kubelet
+
+logger = logging.getLogger(__name__)
+
+_PUBLIC = {"/healthz", "/livez", "/readyz"}
+_LARGEST_BODY = 3 * 1024 * 1024
+"""The limit of a real API server."""
+
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2"
+
+
+def path_prefix(token: str) -> str:
+    """What stands before every path for clients that show the token in the URL."""
+    return f"/sandbox-{token}"
+
+
+class ApiServer:
+    """Serves the cluster on a socket that somebody else has opened."""
+
+    def __init__(self, registry: Registry, kubelet: Kubelet, token: str) -> None:
+        self._registry = registry
+        self._kubelet = kubelet
+        self._token = token
+        self._rest = Rest(registry)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to answer."""
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        # A watch or a log that is followed must end when its client goes: hence handlers are cancelled.
+        self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listening).start()
+
+    async def stop(self) -> None:
+        """Stop answering, without waiting for anybody."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except ApiError as error:
+            return web.json_response(error.status(), status=error.code)
+        except (ConnectionError, web.HTTPException, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path.replace(self._token, "TOKEN"))
+            status = ApiError(500, "InternalError", "Internal error occurred: a bug in the sandbox").status()
+            return web.json_response(status, status=500)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = self._authorize(request)
+        if path in _PUBLIC:
+            return web.Response(text="ok")
+        if path == "/openapi/v2" and _PROTOBUF in request.headers.get("Accept", ""):
+            # An empty message is a valid document of nothing, which makes kubectl leave checks to the server.
+            return web.Response(body=b"", content_type=f"{_PROTOBUF}@v1.0+protobuf")
+        found = document(path, path_prefix(self._token))
+        if found is not None and request.method in ("GET", "HEAD"):
+            return web.json_response(found)
+        target = parse_path(path)
+        if target is None:
+            raise ApiError.unknown_path()
+        if is_access_review(target.resource):
+            # kubectl asks in protobuf; the answer is the same whatever the question was.
+            is_json = request.content_type == "application/json"
+            review = access_review(await read_object(request) if is_json else {})
+            return web.json_response(review, status=201)
+        if target.subresource in ("portforward", "exec", "attach", "log"):
+            return await self._connect(request, target)
+        watching = request.query.get("watch") in ("true", "1")
+        if watching and request.method == "GET":
+            return await watch(request, self._registry, target)
+        return await self._rest.answer(request, target)
+
+    def _authorize(self, request: web.Request) -> str:
+        """The path that is asked for, once the client has shown the token.
+
+        Raises:
+            ApiError: 401.
+        """
+        prefix = path_prefix(self._token)
+        head, separator, rest = request.path[1:].partition("/")
+        if hmac.compare_digest(head.encode(), prefix[1:].encode()):
+            return separator + rest or "/"
+        given = request.headers.get("Authorization", "")
+        if request.path not in _PUBLIC and not hmac.compare_digest(
+            given.encode(), f"Bearer {self._token}".encode()
+        ):
+            raise ApiError(401, "Unauthorized", "Unauthorized")
+        return request.path
+
+    async def _connect(self, request: web.Request, target: Target) -> web.StreamResponse:
+        """The subresources of a pod that are no objects."""
+        pod = self._registry.store.get(PODS, target.namespace, target.name)
+        if target.subresource == "portforward":
+            return await port_forward(request, pod, self._kubelet.network_of(pod))
+        if target.subresource == "log":
+            return await self._log(request, pod)
+        message = f"{target.subresource} is not supported by the sandbox"
+        raise ApiError(501, "NotImplemented", message)
+
+    async def _log(self, request: web.Request, pod: Object) -> web.StreamResponse:
+        query = request.query
+        spec = pod["spec"]
+        names = [entry["name"] for entry in spec["containers"]]
+        others = [
+            entry["name"]
+            for field in ("initContainers", "ephemeralContainers")
+            for entry in spec.get(field) or []
+        ]
+        wanted = query.get("container") or names[0]
+        if "container" not in query and len(names) > 1:
+            choices = " ".join(names)
+            message = f"a container name must be specified for pod {name_of(pod)}, choose one of: [{choices}]"
+            raise ApiError.bad_request(message)
+        if wanted not in (*names, *others):
+            raise ApiError.bad_request(f"container {wanted} is not valid for pod {name_of(pod)}")
+        container = self._kubelet.container(pod, wanted)
+        previous = query.get("previous") in ("true", "1")
+        if container is None or not container.log_path(previous=previous).exists():
+            waiting = "ContainerCreating"
+            if container is not None:
+                waiting = (container.status["state"].get("waiting") or {}).get("reason", waiting)
+            message = f'container "{wanted}" in pod "{name_of(pod)}" is waiting to start: {waiting}'
+            raise ApiError.bad_request(message)
+        try:
+            tail = int(query["tailLines"]) if "tailLines" in query else None
+        except ValueError as error:
+            raise ApiError.bad_request(f"tailLines: {error}") from error
+        follow = query.get("follow") in ("true", "1")
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        await response.prepare(request)
+        is_running = (lambda: container.is_running) if follow else None
+        async for chunk in read_log(container.log_path(previous=previous), tail, is_running):
+            await response.write(chunk)
+        await response.write_eof()
+        return response

@@ -1,0 +1,1 @@
+"""Process 1 of the sandbox's namespaces: network, pods, containers, logs."""

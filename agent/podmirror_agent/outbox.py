@@ -15,9 +15,8 @@ from podmirror_wire.frames import (
     MAX_DATA_BYTES,
     AnyFrame,
     Closed,
+    ConnectionFrame,
     Data,
-    Ended,
-    Gap,
     Omitted,
     Opened,
 )
@@ -28,8 +27,6 @@ MAX_WAITING_BYTES = 4 << 20
 
 HIGH_WATER_BYTES = 1 << 20
 """Encoded output that may be ready at a time: several round trips of a fast tunnel."""
-
-ConnectionFrame = Opened | Data | Omitted | Gap | Ended | Closed
 
 
 class _Queue:

@@ -25,10 +25,9 @@ from podmirror.forwarding import (
     Write,
 )
 from podmirror.ledger import LayerLedger
-from podmirror.link import ConnectionFrame
 from podmirror.localconnection import LocalConnection
 from podmirror_http.boundary import is_request_head
-from podmirror_wire.frames import Closed, Opened
+from podmirror_wire.frames import Closed, ConnectionFrame, Opened
 
 CONNECT_SECONDS = 30.0
 """For the local process to accept connections: it may be compiling, or restarting after a change."""

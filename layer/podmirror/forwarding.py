@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from podmirror.link import ConnectionFrame
 from podmirror_http.boundary import BoundarySeeker
 from podmirror_http.recognition import looks_like_tls
-from podmirror_wire.frames import Closed, Data, Ended, Gap, Omitted, Opened
+from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.values import CloseReason, Direction
 
 OnGap = Literal["reset", "rejoin"]

@@ -16,6 +16,7 @@ from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import (
     AnyFrame,
     Closed,
+    ConnectionFrame,
     Credit,
     Data,
     Ended,
@@ -39,8 +40,6 @@ SILENCE_SECONDS = 15.0
 
 GOODBYE_SECONDS = 1.0
 """For the agent's last ledger after our goodbye; the agent promises its end at once, and Ctrl-C should feel like it."""
-
-ConnectionFrame = Opened | Data | Omitted | Gap | Ended | Closed
 
 
 class ByteStream(Protocol):

@@ -9,9 +9,9 @@ from podmirror.delivery import Delivery
 from podmirror.errors import TooMuchLoss
 from podmirror.forwarding import Forwarding, OnGap, Outcome
 from podmirror.ledger import LayerLedger, LossLimit
-from podmirror.link import ConnectionFrame
 from podmirror.progress import Progress
 from podmirror.session import Session
+from podmirror_wire.frames import ConnectionFrame
 
 FINISH_SECONDS = 2.0
 """For local connections whose mirrored ones have ended, after the session's end; Ctrl-C should not feel slow."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podmirror.errors import AgentLost
-from podmirror.link import GOODBYE_SECONDS, ConnectionFrame, Link
+from podmirror.link import GOODBYE_SECONDS, Link
 from podmirror.progress import Progress
 from podmirror.target import Target
+from podmirror_wire.frames import ConnectionFrame
 from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.version import __version__
 

@@ -328,4 +328,7 @@ AnyFrame: TypeAlias = (
     | Resume
     | Resumed
 )
+ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed
+"""What is told of mirrored connections."""
+
 KINDS: dict[int, type[AnyFrame]] = {kind.KIND: kind for kind in AnyFrame.__args__}

@@ -24,8 +24,9 @@ from podmirror.kube.ephemeral import (
 )
 from podmirror.kube.portforward import PortForward
 from podmirror.kube.resolve import ResolvedTarget
-from podmirror.link import ConnectionFrame, Link
+from podmirror.link import Link
 from podmirror_wire.errors import ProtocolError, VersionMismatch
+from podmirror_wire.frames import ConnectionFrame
 
 PORTS = range(61_000, 65_536)
 """Above Linux's ephemeral ports (ip_local_port_range, 32768 to 60999), so that no call of the app's is in the way."""

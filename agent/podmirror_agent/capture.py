@@ -77,6 +77,7 @@ class Capture:
             PermissionError: CAP_NET_RAW is missing.
             OSError: The kernel has no TPACKET_V3, or no memory for the ring.
         """
+        _keep_scapy_from_the_disk()
         # scapy takes a third of a second to import, and only a capture needs it.
         from scapy.arch.linux import L2ListenSocket
 
@@ -187,6 +188,15 @@ class Capture:
             raise OSError(
                 ctypes.get_errno(), f"cannot bind the packet socket: {os.strerror(ctypes.get_errno())}"
             )
+
+
+def _keep_scapy_from_the_disk() -> None:
+    """Give scapy no folder for its cache of service and vendor names: the agent leaves no files where it runs.
+
+    It would make a folder that is not there, so this path is one that cannot be made.
+    """
+    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        os.environ[variable] = f"{os.devnull}/none"
 
 
 def _compile(filter_expression: str) -> list[Instruction]:

@@ -109,7 +109,7 @@ def _open_capture(control_port: int, ring: int) -> Capture:
         capture = Capture(control_port, blocks=(ring << 20) // BLOCK_BYTES)
     except PermissionError as error:
         raise PermissionError(
-            "the packet socket needs CAP_NET_RAW, which this container does not have; "
+            f"the packet socket needs CAP_NET_RAW, which this container does not have ({error}); "
             "the runtime's default set lacks it, or the container does not run as root"
         ) from error
     drop_capabilities()

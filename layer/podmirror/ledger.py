@@ -76,6 +76,11 @@ class LayerLedger:
         """Packets that the agent's kernel dropped; what they carried shows as gaps or late joins, if it was missed."""
         return self.agent.get("kernel_drops", 0)
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether connections may have been missed that this ledger does not know of."""
+        return bool(self.cut_short or self.kernel_drops or self.agent.get("untracked"))
+
     def as_dict(self) -> dict[str, object]:
         """Give everything, for machines."""
         return {
@@ -126,7 +131,7 @@ class LayerLedger:
             lines.append(
                 "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
             )
-        elif not (self.lost or self.missing_bytes or self.kernel_drops):
+        elif not (self.lost or self.missing_bytes or self.uncertain or self.agent.get("fragments")):
             lines.append("Nothing was lost.")
         return lines
 
@@ -161,6 +166,8 @@ class LossLimit:
         return cls(limit, percent)
 
     def exceeded_by(self, ledger: LayerLedger) -> bool:
-        """Whether more connections were lost than this."""
+        """Whether more connections were lost than this, or, for a limit of nothing, whether some may have been."""
+        if not self.limit and ledger.uncertain:
+            return True
         allowed = ledger.connections * self.limit / 100 if self.percent else self.limit
         return ledger.lost > allowed

@@ -151,4 +151,6 @@ def test_ready_line_comes_when_the_app_runs(start_sandbox: Callable[..., Running
     assert output is not None
     # Exactly one line: nothing else is to be read.
     assert select.select([output], [], [], 0.1)[0] == []
-    assert len(descendants(sandbox.process.pid)) == 6
+    init_and_node, containers = 2, 3
+    # Each container is a process and the `unshare` that holds its namespaces.
+    assert len(descendants(sandbox.process.pid)) == init_and_node + 2 * containers

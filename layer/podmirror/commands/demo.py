@@ -66,9 +66,8 @@ def command(requests: int, duration: float, progress_style: Style) -> int:
         )
         mirroring = Mirroring(progress, ReportOptions(), on_gap="reset")
         pairs = [PortPair(APP_PORT, None)]
-        return execute.run(
-            arguments, pairs, SessionOptions(Target(Kind.DEPLOYMENT, "app")), progress, mirroring
-        )
+        target = SessionOptions(Target(Kind.DEPLOYMENT, "app"))
+        return execute.run(arguments, pairs, target, progress, mirroring, outlives_agent=False)
 
 
 @contextmanager

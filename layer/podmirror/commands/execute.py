@@ -56,25 +56,44 @@ def run(
     options: SessionOptions,
     progress: Progress,
     mirroring: Mirroring,
+    *,
+    outlives_agent: bool = True,
 ) -> int:
     """Run a command with the target's traffic, and give its exit code, or the session's if that is zero.
+
+    Args:
+        arguments: The command.
+        pairs: The ports.
+        options: Where and how to start an agent.
+        progress: Told what happens.
+        mirroring: Delivers and reports.
+        outlives_agent: Let the command run on when the agent is lost. It may be somebody's work; the demo's is not.
 
     Raises:
         PodmirrorError: The session could not be started, was lost, or lost too much.
     """
-    return asyncio.run(_Run(arguments, pairs, progress, mirroring).run(options))
+    return asyncio.run(
+        _Run(arguments, pairs, progress, mirroring, outlives_agent=outlives_agent).run(options)
+    )
 
 
 class _Run:
     """One run of the command with a session beside it."""
 
     def __init__(
-        self, arguments: list[str], pairs: list[PortPair], progress: Progress, mirroring: Mirroring
+        self,
+        arguments: list[str],
+        pairs: list[PortPair],
+        progress: Progress,
+        mirroring: Mirroring,
+        *,
+        outlives_agent: bool = True,
     ) -> None:
         self._arguments = arguments
         self._pairs = pairs
         self._progress = progress
         self._mirroring = mirroring
+        self._outlives_agent = outlives_agent
         self._process: LocalProcess | None = None
 
     async def run(self, options: SessionOptions) -> int:
@@ -92,10 +111,10 @@ class _Run:
                 lost, code = await self._run_beside(session)
         finally:
             await self._mirroring.finish()
+        if lost is not None and (code == 0 or not self._outlives_agent):
+            raise lost
         if code:
             return code
-        if lost is not None:
-            raise lost
         self._mirroring.check_loss()
         return 0
 
@@ -128,7 +147,10 @@ class _Run:
         try:
             await session.wait()
         except AgentLost as lost:
-            self._progress.note(f"{lost}. {self._arguments[0]} goes on without mirrored traffic")
+            if self._outlives_agent:
+                self._progress.note(f"{lost}. {self._arguments[0]} goes on without mirrored traffic")
+            elif self._process is not None:
+                self._process.terminate()
             raise
         finally:
             finding.cancel()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.namespaces import Namespaces
+from tests.namespaces import Namespace, Namespaces
 
 ROOT = Path(__file__).parent.parent
 CHILD_SECONDS = 20.0
@@ -24,7 +24,7 @@ def started(command: list[str], **options: int) -> Iterator["subprocess.Popen[st
 
 
 def python(
-    made: Namespaces, namespace: str, module: str, *arguments: str
+    made: Namespaces, namespace: Namespace, module: str, *arguments: str
 ) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
     """Run a Python module in a namespace, with pipes to its standard input and output."""
     command = made.command(namespace, sys.executable, "-m", module, *arguments)

@@ -1,97 +1,126 @@
-"""Two network namespaces joined by a veth pair, for tests with real packets."""
+"""Two real network namespaces, `target` and `client`, joined by a veth pair with IPv4 and IPv6.
 
+Needs root and iproute2. Names are unique, and everything is gone at the end of the `with` block.
+"""
+
+import contextlib
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
-import threading
+import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
-TARGET_V4, CLIENT_V4 = "10.123.0.1", "10.123.0.2"
-TARGET_V6, CLIENT_V6 = "fd00:123::1", "fd00:123::2"
+TARGET_ADDRESSES = TARGET_V4, TARGET_V6 = "10.123.0.1", "fd00:123::1"
+CLIENT_ADDRESSES = CLIENT_V4, CLIENT_V6 = "10.123.0.2", "fd00:123::2"
+
+_CLONE_NEWNET = 0x40000000
+_TARGET_MAC, _CLIENT_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 
 
+@functools.cache
 def why_not() -> str:
-    """Say what is missing for namespaces; nothing if they can be made."""
+    """Give the reason why this machine cannot make namespaces; nothing if it can."""
+    if sys.platform != "linux":
+        return "network namespaces are Linux's"
     if os.geteuid() != 0:
         return "making network namespaces by name takes root"
-    return "" if shutil.which("ip") else "iproute2 is missing"
+    if shutil.which("ip") is None:
+        return "iproute2 is missing"
+    probe = _new_name("probe")
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        return f"ip netns add: {made.stderr.strip()}"
+    _ip("netns", "delete", probe)
+    return ""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A network namespace that `ip netns` knows."""
+
+    name: str
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this thread be in the namespace: sockets and processes made here belong to it for good."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(Path("/run/netns") / self.name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(there)
+            try:
+                yield
+            finally:
+                _enter(before)
+        finally:
+            os.close(there)
+            os.close(before)
 
 
 @dataclass(frozen=True)
 class Namespaces:
-    """The names of the two namespaces."""
+    """The two ends. Each has one interface, `eth0`, besides its loopback."""
 
-    target: str
-    client: str
+    target: Namespace
+    client: Namespace
 
-    def command(self, namespace: str, *command: str) -> list[str]:
+    def command(self, namespace: Namespace, *command: str) -> list[str]:
         """Give a command line that runs in a namespace."""
-        return ["ip", "netns", "exec", namespace, *command]
+        return ["ip", "netns", "exec", namespace.name, *command]
 
-    def run_in(self, namespace: str, function: Callable[[], Result]) -> Result:
-        """Call a function in a thread that has entered a namespace; sockets that it makes stay there."""
-        results: list[Result] = []
-        errors: list[BaseException] = []
-
-        def enter() -> None:
-            descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-            try:
-                assert ctypes.CDLL(None, use_errno=True).setns(descriptor, 0) == 0
-                results.append(function())
-            except BaseException as error:  # noqa: BLE001  # raised in the caller
-                errors.append(error)
-            finally:
-                os.close(descriptor)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return results[0]
+    def run_in(self, namespace: Namespace, function: Callable[[], Result]) -> Result:
+        """Call a function in a namespace; sockets that it makes stay there."""
+        with namespace.entered():
+            return function()
 
 
-@contextmanager
+@contextlib.contextmanager
 def namespaces() -> Iterator[Namespaces]:
-    """Make two namespaces with IPv4 and IPv6 between them, and remove them at the end."""
-    tag = uuid.uuid4().hex[:6]
-    made = Namespaces(f"pmt-{tag}", f"pmc-{tag}")
+    """Make both namespaces, and remove them at the end."""
+    made = Namespaces(Namespace(_new_name("target")), Namespace(_new_name("client")))
     try:
-        for name in (made.target, made.client):
-            _ip("netns", "add", name)
-            _ip("-n", name, "link", "set", "lo", "up")
-        _ip(
-            "link",
-            "add",
-            "eth0",
-            "netns",
-            made.target,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            made.client,
-        )
-        for name, v4, v6 in ((made.target, TARGET_V4, TARGET_V6), (made.client, CLIENT_V4, CLIENT_V6)):
-            _ip("-n", name, "address", "add", f"{v4}/24", "dev", "eth0")
-            _ip("-n", name, "address", "add", f"{v6}/64", "dev", "eth0", "nodad")
-            _ip("-n", name, "link", "set", "eth0", "up")
+        for namespace in (made.target, made.client):
+            _ip("netns", "add", namespace.name)
+        target_end = ("eth0", "address", _TARGET_MAC, "netns", made.target.name)
+        client_end = ("eth0", "address", _CLIENT_MAC, "netns", made.client.name)
+        _ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
+        for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
+            inside = ("-n", namespace.name)
+            _ip(*inside, "address", "add", f"{ipv4}/24", "dev", "eth0")
+            _ip(*inside, "address", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
+            _ip(*inside, "link", "set", "lo", "up")
+            _ip(*inside, "link", "set", "eth0", "up")
+        # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
+        for namespace, (_, peer), mac in (
+            (made.target, CLIENT_ADDRESSES, _CLIENT_MAC),
+            (made.client, TARGET_ADDRESSES, _TARGET_MAC),
+        ):
+            entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+            _ip("-n", namespace.name, "neighbour", "replace", *entry)
         yield made
     finally:
-        for name in (made.target, made.client):
-            if Path(f"/run/netns/{name}").exists():
-                _ip("netns", "delete", name)
+        for namespace in (made.target, made.client):
+            subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True, check=False)
+
+
+def _new_name(purpose: str) -> str:
+    return f"podmirror-{purpose}-{uuid.uuid4().hex[:8]}"
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def _enter(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

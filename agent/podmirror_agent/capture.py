@@ -77,9 +77,9 @@ class Capture:
             PermissionError: CAP_NET_RAW is missing.
             OSError: The kernel has no TPACKET_V3, or no memory for the ring.
         """
-        _keep_scapy_from_the_disk()
-        # scapy takes a third of a second to import, and only a capture needs it.
-        from scapy.arch.linux import L2ListenSocket
+        with _scapy_kept_from_the_disk():
+            # scapy takes a third of a second to import, and only a capture needs it.
+            from scapy.arch.linux import L2ListenSocket
 
         logging.getLogger("scapy.runtime").setLevel(
             logging.ERROR
@@ -190,13 +190,23 @@ class Capture:
             )
 
 
-def _keep_scapy_from_the_disk() -> None:
+@contextlib.contextmanager
+def _scapy_kept_from_the_disk() -> Iterator[None]:
     """Give scapy no folder for its cache of service and vendor names: the agent leaves no files where it runs.
 
     It would make a folder that is not there, so this path is one that cannot be made.
     """
-    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        os.environ[variable] = f"{os.devnull}/none"
+    variables = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    before = {variable: os.environ.get(variable) for variable in variables}
+    os.environ.update(dict.fromkeys(variables, f"{os.devnull}/none"))
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
 
 
 def _compile(filter_expression: str) -> list[Instruction]:

@@ -1,4 +1,4 @@
-"""A process for `test_server`: an agent with packets of its own, which ends when its standard input says so.
+"""A process for `test_server_backpressure`: an agent with packets of its own, which ends when its standard input says so.
 
 The first line of its output is its port; another tells that the packets were read. Its socket buffers are small, so that
 part of what it mirrors waits inside of the event loop.

@@ -18,7 +18,7 @@ import pytest
 from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.packet import Way
 from podmirror_agent.segment import ACK, SYN, Segment, decode_ethernet
-from tests.agent.netns import CLIENT_ADDRESSES, POD_ADDRESSES, Namespace, Wire
+from tests.namespaces import CLIENT_ADDRESSES, TARGET_ADDRESSES, Namespace, Namespaces
 
 pytestmark = pytest.mark.namespaces
 
@@ -78,8 +78,8 @@ class Pod:
 
 
 @pytest.fixture
-def pod(wire: Wire) -> Iterator[Pod]:
-    pod = Pod(wire.pod)
+def pod(wire: Namespaces) -> Iterator[Pod]:
+    pod = Pod(wire.target)
     yield pod
     pod.capture.close()
 
@@ -136,7 +136,7 @@ def with_port(port: int) -> Callable[[list[Seen]], bool]:
 def test_packets_of_a_subscribed_port_are_seen_both_ways(wire, pod, family):
     pod.capture.set_ports(frozenset({PORT}))
     before = time.time_ns()
-    exchange(wire.client, wire.pod, POD_ADDRESSES[family], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[family], PORT)
 
     seen = pod.read_until(with_payload(b"hello", b"world"))
     after = time.time_ns()
@@ -144,7 +144,7 @@ def test_packets_of_a_subscribed_port_are_seen_both_ways(wire, pod, family):
     syn = seen[0].segment
     addresses = [
         socket.inet_pton(socket.AF_INET6 if family else socket.AF_INET, each[family])
-        for each in (CLIENT_ADDRESSES, POD_ADDRESSES)
+        for each in (CLIENT_ADDRESSES, TARGET_ADDRESSES)
     ]
     assert syn.flags & (SYN | ACK) == SYN
     assert [syn.source, syn.destination] == addresses
@@ -158,18 +158,18 @@ def test_packets_of_a_subscribed_port_are_seen_both_ways(wire, pod, family):
 
 def test_interface_is_given_with_its_index(wire, pod):
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
 
     seen = pod.read_until(with_payload(b"hello"))
 
-    with wire.pod.entered():
+    with wire.target.entered():
         assert {each.interface for each in seen} == {(socket.if_nametoindex("eth0"), "eth0")}
 
 
 def test_nothing_passes_before_ports_are_set(wire, pod):
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
     pod.capture.set_ports(frozenset({PORT, MARKER_PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], MARKER_PORT, b"marker")
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], MARKER_PORT, b"marker")
 
     seen = pod.read_until(with_payload(b"marker"))
 
@@ -178,7 +178,7 @@ def test_nothing_passes_before_ports_are_set(wire, pod):
 
 def test_calls_of_the_pod_elsewhere_take_the_opposite_ways(wire, pod):
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.pod, wire.client, CLIENT_ADDRESSES[0], PORT)
+    exchange(wire.target, wire.client, CLIENT_ADDRESSES[0], PORT)
 
     for each in pod.read_until(with_payload(b"hello", b"world")):
         assert each.way is (Way.OUTGOING if each.segment.destination_port == PORT else Way.INCOMING)
@@ -186,10 +186,10 @@ def test_calls_of_the_pod_elsewhere_take_the_opposite_ways(wire, pod):
 
 def test_change_of_ports_counts_from_the_next_packet_on(wire, pod):
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, b"one", b"eno")
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, b"one", b"eno")
     pod.capture.set_ports(frozenset({OTHER_PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, b"two", b"owt")
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], OTHER_PORT, b"three", b"eerht")
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, b"two", b"owt")
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], OTHER_PORT, b"three", b"eerht")
 
     seen = pod.read_until(with_payload(b"one", b"three"))
 
@@ -199,9 +199,9 @@ def test_change_of_ports_counts_from_the_next_packet_on(wire, pod):
 def test_no_ports_let_nothing_pass(wire, pod):
     pod.capture.set_ports(frozenset({PORT}))
     pod.capture.set_ports(frozenset())
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
     pod.capture.set_ports(frozenset({MARKER_PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], MARKER_PORT, b"marker")
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], MARKER_PORT, b"marker")
 
     assert not with_port(PORT)(pod.read_until(with_payload(b"marker")))
 
@@ -209,8 +209,8 @@ def test_no_ports_let_nothing_pass(wire, pod):
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_loopback_gives_each_packet_once(wire, pod, address):
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.pod, wire.pod, address, PORT)
-    exchange(wire.pod, wire.pod, address, PORT, b"marker")
+    exchange(wire.target, wire.target, address, PORT)
+    exchange(wire.target, wire.target, address, PORT, b"marker")
 
     seen = pod.read_until(with_payload(b"hello", b"world", b"marker"))
 
@@ -225,7 +225,7 @@ def test_loopback_gives_each_packet_once(wire, pod, address):
 def test_super_packets_are_captured_whole(wire, pod):
     payload = bytes(range(256)) * 1200
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.pod, wire.pod, "127.0.0.1", PORT, payload)
+    exchange(wire.target, wire.target, "127.0.0.1", PORT, payload)
 
     def complete(seen: list[Seen]) -> bool:
         return sum(each.segment.length for each in seen if each.segment.destination_port == PORT) >= len(
@@ -241,15 +241,15 @@ def test_super_packets_are_captured_whole(wire, pod):
 
 def test_control_connection_is_not_captured(wire, pod):
     pod.capture.set_ports(frozenset({PORT, CONTROL}))
-    exchange(wire.pod, wire.pod, "127.0.0.1", CONTROL)
-    exchange(wire.pod, wire.pod, "127.0.0.1", PORT, b"marker")
+    exchange(wire.target, wire.target, "127.0.0.1", CONTROL)
+    exchange(wire.target, wire.target, "127.0.0.1", PORT, b"marker")
 
     assert not with_port(CONTROL)(pod.read_until(with_payload(b"marker")))
 
 
 def test_remote_client_whose_port_is_that_of_the_control_connection_is_captured(wire, pod):
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, source=(CLIENT_ADDRESSES[0], CONTROL))
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, source=(CLIENT_ADDRESSES[0], CONTROL))
 
     seen = pod.read_until(with_payload(b"hello", b"world"))
 
@@ -257,11 +257,11 @@ def test_remote_client_whose_port_is_that_of_the_control_connection_is_captured(
 
 
 def test_packets_that_find_the_ring_full_are_counted(wire):
-    pod = Pod(wire.pod, blocks=1)
+    pod = Pod(wire.target, blocks=1)
     try:
         pod.capture.set_ports(frozenset({PORT}))
         assert pod.capture.drops() == 0
-        exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, bytes(3 * BLOCK_BYTES))
+        exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, bytes(3 * BLOCK_BYTES))
 
         drops = pod.capture.drops()
         assert drops > 0
@@ -271,27 +271,27 @@ def test_packets_that_find_the_ring_full_are_counted(wire):
 
 
 def test_ring_goes_on_after_it_was_full(wire):
-    pod = Pod(wire.pod, blocks=16)
+    pod = Pod(wire.target, blocks=16)
     try:
         pod.capture.set_ports(frozenset({PORT, MARKER_PORT}))
-        exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, bytes(20 * BLOCK_BYTES))
+        exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, bytes(20 * BLOCK_BYTES))
         assert pod.capture.drops() > 0
         while select.select([pod.capture], [], [], 0)[0]:
             pod.read()
 
-        exchange(wire.client, wire.pod, POD_ADDRESSES[0], MARKER_PORT, b"marker")
+        exchange(wire.client, wire.target, TARGET_ADDRESSES[0], MARKER_PORT, b"marker")
         pod.read_until(with_payload(b"marker"))
     finally:
         pod.capture.close()
 
 
 def test_ring_is_walked_round_and_round(wire):
-    pod = Pod(wire.pod, blocks=16)
+    pod = Pod(wire.target, blocks=16)
     try:
         pod.capture.set_ports(frozenset({PORT}))
         for number in range(40):  # each takes a block at least
             payload = bytes((number,)) * 100
-            exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT, payload)
+            exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT, payload)
             pod.read_until(with_payload(payload))
         assert pod.capture.drops() == 0
     finally:
@@ -299,7 +299,7 @@ def test_ring_is_walked_round_and_round(wire):
 
 
 def test_interface_is_never_promiscuous(wire, pod):
-    with wire.pod.entered():
+    with wire.target.entered():
         flags, promiscuity = (
             subprocess.run(command, capture_output=True, text=True, check=True).stdout
             for command in (["ip", "link", "show"], ["ip", "-details", "link", "show"])
@@ -310,9 +310,9 @@ def test_interface_is_never_promiscuous(wire, pod):
 
 
 def test_capture_can_be_closed_with_packets_unread(wire):
-    pod = Pod(wire.pod)
+    pod = Pod(wire.target)
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
     pod.read_until(with_payload(b"hello"))
 
     pod.capture.close()
@@ -323,11 +323,11 @@ def test_capture_can_be_closed_with_packets_unread(wire):
 
 def test_capture_can_be_closed_while_somebody_still_holds_a_packet(wire):
     """As the traceback of a fault does, which must not be hidden behind another."""
-    pod = Pod(wire.pod)
+    pod = Pod(wire.target)
     pod.capture.set_ports(frozenset({PORT}))
-    exchange(wire.client, wire.pod, POD_ADDRESSES[0], PORT)
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
     select.select([pod.capture], [], [], DEADLINE_SECONDS)
-    with wire.pod.entered():
+    with wire.target.entered():
         held = next(iter(pod.capture.read_packets()))
 
     pod.capture.close()
@@ -339,10 +339,12 @@ def test_ring_that_is_all_but_empty_loses_nothing_while_nobody_reads_for_a_while
     """A container that used up its CPU quota stands still for a tenth of a second (CFS bandwidth control)."""
     pod.capture.set_ports(frozenset({PORT}))
     with contextlib.ExitStack() as stack:
-        with wire.pod.entered():
-            listener = stack.enter_context(socket.create_server((POD_ADDRESSES[0], PORT)))
+        with wire.target.entered():
+            listener = stack.enter_context(socket.create_server((TARGET_ADDRESSES[0], PORT)))
         with wire.client.entered():
-            near = stack.enter_context(socket.create_connection((POD_ADDRESSES[0], PORT), DEADLINE_SECONDS))
+            near = stack.enter_context(
+                socket.create_connection((TARGET_ADDRESSES[0], PORT), DEADLINE_SECONDS)
+            )
         far = stack.enter_context(listener.accept()[0])
         end = time.monotonic() + 0.2
         rounds = 0

@@ -23,7 +23,7 @@ from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.values import CloseReason, Direction
 from podmirror_wire.version import __version__
 from tests.agent.conversation import TestLayer
-from tests.agent.netns import POD_ADDRESSES, Wire
+from tests.namespaces import TARGET_ADDRESSES, Namespaces
 
 SECRET = new_secret()
 VERIFIER = verifier_of(SECRET).hex()
@@ -76,11 +76,11 @@ def line_with(process: subprocess.Popen[str], text: str) -> str:
 
 
 @contextlib.contextmanager
-def running(wire: Wire, folder: Path, *arguments: str) -> Iterator[Program]:
+def running(wire: Namespaces, folder: Path, *arguments: str) -> Iterator[Program]:
     termination_log = folder / "termination-log"
     termination_log.touch()
     environment = {**os.environ, "PODMIRROR_TERMINATION_LOG": str(termination_log), "PYTHONUNBUFFERED": "1"}
-    with wire.pod.entered():
+    with wire.target.entered():
         process = subprocess.Popen(
             command(*arguments), stderr=subprocess.PIPE, text=True, bufsize=1, env=environment
         )
@@ -93,8 +93,8 @@ def running(wire: Wire, folder: Path, *arguments: str) -> Iterator[Program]:
                 process.kill()
 
 
-async def layer_of(wire: Wire, program: Program) -> TestLayer:
-    with wire.pod.entered():
+async def layer_of(wire: Namespaces, program: Program) -> TestLayer:
+    with wire.target.entered():
         near = socket.create_connection(("127.0.0.1", program.port), DEADLINE_SECONDS)
     near.setblocking(False)
     layer = TestLayer(*await asyncio.open_connection(sock=near))
@@ -125,11 +125,11 @@ async def test_traffic_of_the_pod_reaches_the_layer(wire, tmp_path):
     with running(wire, tmp_path, "-t", "60") as program, contextlib.ExitStack() as stack:
         async with await layer_of(wire, program) as layer:
             await layer.subscribe(8080)
-            with wire.pod.entered():
-                listener = stack.enter_context(socket.create_server((POD_ADDRESSES[0], 8080)))
+            with wire.target.entered():
+                listener = stack.enter_context(socket.create_server((TARGET_ADDRESSES[0], 8080)))
             with wire.client.entered():
                 near = stack.enter_context(
-                    socket.create_connection((POD_ADDRESSES[0], 8080), DEADLINE_SECONDS)
+                    socket.create_connection((TARGET_ADDRESSES[0], 8080), DEADLINE_SECONDS)
                 )
             far = stack.enter_context(listener.accept()[0])
             near.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -140,7 +140,11 @@ async def test_traffic_of_the_pod_reaches_the_layer(wire, tmp_path):
             frames = await layer.receive_all()
             far.close()
 
-        assert (opened.responder, opened.interface, opened.late) == ((POD_ADDRESSES[0], 8080), "eth0", False)
+        assert (opened.responder, opened.interface, opened.late) == (
+            (TARGET_ADDRESSES[0], 8080),
+            "eth0",
+            False,
+        )
         assert data == Data(opened.connection, Direction.TO_RESPONDER, 0, b"GET / HTTP/1.1\r\n\r\n")
         assert isinstance(frames[-1], Goodbye)
         assert program.end() == EXIT_ENDED
@@ -172,10 +176,10 @@ async def test_sigterm_tells_its_layer(wire, tmp_path):
     with running(wire, tmp_path) as program, contextlib.ExitStack() as stack:
         async with await layer_of(wire, program) as layer:
             await layer.subscribe(8080)
-            with wire.pod.entered():
-                stack.enter_context(socket.create_server((POD_ADDRESSES[0], 8080)))
+            with wire.target.entered():
+                stack.enter_context(socket.create_server((TARGET_ADDRESSES[0], 8080)))
             with wire.client.entered():
-                stack.enter_context(socket.create_connection((POD_ADDRESSES[0], 8080), DEADLINE_SECONDS))
+                stack.enter_context(socket.create_connection((TARGET_ADDRESSES[0], 8080), DEADLINE_SECONDS))
             opened = await layer.receive(Opened)
             sent = time.monotonic()
             program.process.send_signal(signal.SIGTERM)
@@ -226,12 +230,12 @@ async def test_no_thread_keeps_a_capability(wire, tmp_path):
 @pytest.mark.namespaces
 def test_it_listens_on_loopback_only(wire, tmp_path):
     with running(wire, tmp_path) as program, wire.client.entered(), pytest.raises(ConnectionRefusedError):
-        socket.create_connection((POD_ADDRESSES[0], program.port), DEADLINE_SECONDS)
+        socket.create_connection((TARGET_ADDRESSES[0], program.port), DEADLINE_SECONDS)
 
 
 @pytest.mark.namespaces
 def test_second_candidate_port_is_taken_where_the_first_is_not_free(wire, tmp_path):
-    with wire.pod.entered():
+    with wire.target.entered():
         taken = socket.create_server(("127.0.0.1", PORTS[0]))
     with taken, running(wire, tmp_path) as program:
         assert program.port == PORTS[1]

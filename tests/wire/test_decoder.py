@@ -8,12 +8,13 @@ from podmirror_wire.codec import HEADER, MAX_FRAME_BYTES
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import FrameTooLarge, MalformedFrame, ProtocolError
 from podmirror_wire.frames import KINDS, Goodbye, Ping
+from tests.fuzzing import examples
 from tests.wire import strategies
 
 PING = Ping(1, 2)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(strategies.frames, max_size=6))
 def test_frames_arrive_one_byte_at_a_time(frames):
     decoder = Decoder()
@@ -25,7 +26,7 @@ def test_frames_arrive_one_byte_at_a_time(frames):
     assert received == frames
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(strategies.frames, max_size=6), st.data())
 def test_frames_arrive_in_any_pieces(frames, data):
     stream = b"".join(frame.encode() for frame in frames)

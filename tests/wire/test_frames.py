@@ -38,6 +38,7 @@ from podmirror_wire.frames import (
     Unsubscribe,
 )
 from podmirror_wire.values import CloseReason, Direction, Endpoint, GapReason
+from tests.fuzzing import examples
 from tests.wire import strategies
 
 # Length, kind, then the fields in their order. Whitespace is for the reader only.
@@ -161,7 +162,7 @@ def test_constants_of_the_protocol():
 
 
 @pytest.mark.parametrize("kind", strategies.BY_CLASS, ids=lambda kind: kind.__name__)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(data=st.data())
 def test_round_trip(kind: type[Frame], data: st.DataObject):
     frame = data.draw(strategies.BY_CLASS[kind])

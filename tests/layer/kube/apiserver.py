@@ -9,6 +9,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+PATH = "/api/v1/namespaces/shop/pods/web-1/portforward?ports=61001"
+"""A path that a WebSocket is opened at."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

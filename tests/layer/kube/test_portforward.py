@@ -1,76 +1,25 @@
 """The legacy channel protocol, against a server on loopback that speaks it."""
 
 import asyncio
-import struct
 
-import aiohttp
 import pytest
-from aiohttp import web
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import AgentLost
 from podmirror.kube import portforward as portforward_module
-from podmirror.kube.cluster import Cluster, Refusal, WebSocketAccess
-from podmirror.kube.portforward import SUBPROTOCOL, PortForward
-from tests.layer.deadlines import PATIENCE_SECONDS, until
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.portforward import PortForward
+from tests.layer.deadlines import until
 from tests.layer.kube.apiserver import serving, status
-
-PORT = 61001
-PREFACE = struct.pack("<H", PORT)
-DATA, ERROR = b"\x00", b"\x01"
-
-
-@pytest.fixture(autouse=True)
-async def _every_session_is_closed(monkeypatch):
-    """Whatever becomes of a forward, it leaves no HTTP session."""
-    made = []
-    make = aiohttp.ClientSession
-
-    def session(**options):
-        made.append(make(**options))
-        return made[-1]
-
-    monkeypatch.setattr(portforward_module.aiohttp, "ClientSession", session)
-    yield
-    left = [each for each in made if not each.closed]
-    for each in left:
-        await each.close()
-    assert not left
-
-
-class AccessOnly:
-    """Stands for a cluster of which only the way to a WebSocket is needed."""
-
-    def __init__(self, server: str) -> None:
-        self.server = server
-
-    async def websocket_access(self, path: str) -> WebSocketAccess:
-        return WebSocketAccess(self.server + path, {"authorization": "Bearer t0ken"}, None, None, None)
-
-
-async def open_forward(server: str) -> PortForward:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return await PortForward.open(AccessOnly(server), "shop", "web-1", PORT)
-
-
-def speaking(talk, seen: list | None = None, **options):
-    """Make a handler that opens both channels and then does what `talk` says."""
-
-    async def answer(request):
-        if seen is not None:
-            seen.append(request)
-        websocket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), max_msg_size=0, **options)
-        await websocket.prepare(request)
-        await websocket.send_bytes(DATA + PREFACE)
-        await websocket.send_bytes(ERROR + PREFACE)
-        await talk(websocket)
-        return websocket
-
-    return answer
-
-
-async def receive(forward: PortForward) -> bytes:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return await forward.receive()
+from tests.layer.kube.forwards import (
+    DATA,
+    ERROR,
+    PORT,
+    PREFACE,
+    every_session_is_closed,  # noqa: F401  # an autouse fixture
+    open_forward,
+    receive,
+    speaking,
+)
 
 
 async def test_the_request():
@@ -282,120 +231,6 @@ async def test_bytes_that_nobody_receives_stay_at_the_server():
             received += len(data)
         assert received == pieces * len(piece)
         await forward.close()
-
-
-# A forward that does not open.
-
-
-async def test_a_refused_handshake_gives_the_servers_words():
-    async def answer(_):
-        return status(
-            403, "Forbidden", 'pods "web-1" is forbidden: User "me" cannot create "pods/portforward"'
-        )
-
-    async with serving(answer) as server:
-        with pytest.raises(Refusal) as refusal:
-            await open_forward(server)
-
-    assert (refusal.value.status, refusal.value.reason) == (403, "Forbidden")
-    assert refusal.value.message == 'pods "web-1" is forbidden: User "me" cannot create "pods/portforward"'
-
-
-@pytest.mark.parametrize(
-    "body", ["<html>no</html>", "", "[]", '{"kind": "Status"}', '{"kind": "Status", "message": "why"}']
-)
-async def test_a_refused_handshake_with_another_body(body):
-    async def answer(_):
-        return web.Response(status=503, text=body)
-
-    async with serving(answer) as server:
-        with pytest.raises(Refusal) as refusal:
-            await open_forward(server)
-
-    assert refusal.value.status == 503
-    assert refusal.value.message == ("why" if "why" in body else "HTTP 503 Service Unavailable")
-
-
-async def test_a_refusal_that_is_another_the_second_time():
-    answers = [web.Response(status=418), status(403, "Forbidden", "no")]
-
-    async def answer(_):
-        return answers.pop(0)
-
-    async with serving(answer) as server:
-        with pytest.raises(Refusal) as refusal:
-            await open_forward(server)
-
-    assert (refusal.value.status, refusal.value.message) == (418, "HTTP 418 I'm a Teapot")
-
-
-async def test_a_refusal_of_a_code_without_a_name():
-    async def answer(_):
-        return web.Response(status=499, reason="odd")
-
-    async with serving(answer) as server:
-        with pytest.raises(Refusal) as refusal:
-            await open_forward(server)
-
-    assert (refusal.value.status, refusal.value.message) == (499, "HTTP 499")
-
-
-async def test_a_server_that_is_not_there():
-    with pytest.raises(NotStarted, match=r"port-forward to pod shop/web-1 failed: .*127.0.0.1:1"):
-        await open_forward("http://127.0.0.1:1")
-
-
-async def test_a_server_that_does_not_answer_the_handshake_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(portforward_module, "OPEN_SECONDS", 0.1)
-    leave = asyncio.Event()
-
-    async def answer(_):
-        await leave.wait()
-        return web.Response()
-
-    async with serving(answer) as server:
-        try:
-            with pytest.raises(NotStarted, match="port-forward to pod shop/web-1 failed"):
-                async with asyncio.timeout(1.5):
-                    await PortForward.open(AccessOnly(server), "shop", "web-1", PORT)
-        finally:
-            leave.set()
-
-
-async def test_opening_can_be_cancelled():
-    asked, leave = asyncio.Event(), asyncio.Event()
-
-    async def answer(_):
-        asked.set()
-        await leave.wait()
-        return web.Response()
-
-    async with serving(answer) as server:
-        opening = asyncio.create_task(open_forward(server))
-        await asked.wait()
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-        leave.set()
-
-
-async def test_asking_for_the_servers_words_can_be_cancelled():
-    asked, leave = asyncio.Event(), asyncio.Event()
-
-    async def answer(request):
-        if "Upgrade" in request.headers:
-            return status(403, "Forbidden", "no")
-        asked.set()
-        await leave.wait()
-        return web.Response()
-
-    async with serving(answer) as server:
-        opening = asyncio.create_task(open_forward(server))
-        await asked.wait()
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-        leave.set()
 
 
 async def test_over_tls_with_a_client_certificate(kubeconfig, certificates):

@@ -1,0 +1,173 @@
+"""Why and how an agent ends, as its layers see it over real sockets."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from podmirror_agent import server as server_module
+from podmirror_wire.frames import Closed, Data, Goodbye, Greeting, Ledger, Opened
+from podmirror_wire.values import CloseReason
+from tests.agent.conversation import TestLayer
+from tests.agent.packets import Talk
+from tests.agent.serving import running
+
+SOON = 0.2
+
+
+# The agent's end.
+
+
+async def test_agent_that_no_layer_ever_called_ends():
+    async with running(ttl=0.05) as agent:
+        assert await agent.end() == "no layer connected for 0.05 s"
+        assert agent.source.closed
+
+
+async def test_strangers_do_not_count_as_layers():
+    async with running(ttl=SOON) as agent, await TestLayer.connect(agent.port) as stranger:
+        await stranger.receive(Greeting)
+
+        assert await agent.end() == f"no layer connected for {SOON} s"
+
+
+async def test_goodbye_ends_the_agent_at_once():
+    async with running() as agent, await agent.layer() as layer:
+        layer.send(Goodbye("done here"))
+
+        assert await agent.end() == "the layer said goodbye: done here"
+        assert any(isinstance(frame, Goodbye) for frame in await layer.receive_all())
+        assert agent.source.closed
+
+
+async def test_goodbye_is_answered_with_what_was_ready_and_the_ledger():
+    talk = Talk()
+    async with running() as agent, await agent.layer() as layer:
+        await layer.subscribe(80)
+        agent.put(*talk.handshake(), talk.says(b"last words"))
+        await layer.receive(Opened)
+        layer.send(Goodbye("done"))
+
+        frames = await layer.receive_all()
+
+        assert [type(frame) for frame in frames if not isinstance(frame, Closed)] == [Data, Ledger, Goodbye]
+        assert frames[-2].counts["bytes_seen"] == 10
+
+
+async def test_goodbye_of_one_layer_does_not_end_the_other():
+    async with running() as agent, await agent.layer() as stays:
+        async with await agent.layer() as leaves:
+            leaves.send(Goodbye("done"))
+            await leaves.receive_all()
+        await stays.settled()
+
+        stays.send(Goodbye("done, too"))
+        assert await agent.end() == "the layer said goodbye: done, too"
+
+
+async def test_lost_layer_is_waited_for():
+    async with running(ttl=SOON) as agent:
+        async with await agent.layer() as layer:
+            await layer.subscribe(80)
+        lost = time.monotonic()
+
+        assert await agent.end() == f"the layer was lost, and none came back for {SOON} s"
+        assert time.monotonic() - lost >= SOON * 0.9
+        assert agent.source.ports == [{80}, frozenset()]
+
+
+async def test_layer_that_resets_its_connection_is_lost():
+    async with running(ttl=SOON) as agent:
+        layer = await agent.layer()
+        layer.writer.transport.abort()
+
+        assert await agent.end() == f"the layer was lost, and none came back for {SOON} s"
+
+
+async def test_layer_that_comes_back_keeps_the_agent():
+    async with running(ttl=SOON) as agent:
+        async with await agent.layer():
+            pass
+        async with await agent.layer() as again:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2 * SOON):
+                    await asyncio.shield(agent.task)
+            await again.settled()
+
+
+async def test_connected_layer_keeps_the_agent():
+    async with running(ttl=0.05) as agent, await agent.layer() as layer:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await asyncio.shield(agent.task)
+        await layer.settled()
+
+
+async def test_silent_layer_is_lost(monkeypatch):
+    monkeypatch.setattr(server_module, "SILENCE_SECONDS", 0.05)
+    async with running(ttl=0.05) as agent, await agent.layer():
+        assert await agent.end() == "the layer was lost, and none came back for 0.05 s"
+
+
+async def test_maximum_age_ends_the_agent_whatever_happens():
+    async with running(max_age=0.3) as agent, await agent.layer() as layer:
+        await layer.settled()
+
+        assert await agent.end() == "the maximum age of 0.3 s was reached"
+        assert any(isinstance(frame, Goodbye) for frame in await layer.receive_all())
+
+
+async def test_stop_tells_the_layers():
+    talk = Talk()
+    async with running() as agent, await agent.layer() as first, await agent.layer() as second:
+        for layer in (first, second):
+            await layer.subscribe(80)
+        agent.put(*talk.handshake())
+        for layer in (first, second):
+            await layer.receive(Opened)
+
+        agent.server.stop("asked to")
+        agent.server.stop("asked to again")
+
+        assert await agent.end() == "asked to"
+        for layer in (first, second):
+            frames = await layer.receive_all()
+            assert Closed(1, CloseReason.AGENT_ENDED, 0) in frames
+            assert isinstance(frames[-1], Goodbye)
+
+
+async def test_end_with_layers_is_no_error(caplog):
+    async with running() as agent, await agent.layer() as layer:
+        await layer.settled()
+        agent.server.stop("asked to")
+        await agent.end()
+        await layer.receive_all()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_stop_frees_the_port():
+    async with running() as agent:
+        async with await agent.layer() as layer:
+            await layer.settled()
+        agent.server.stop("asked to")
+        await agent.end()
+
+        with pytest.raises(ConnectionError):
+            await TestLayer.connect(agent.port)
+
+
+async def test_fault_in_the_capture_ends_the_agent_with_that_fault():
+    class Fault(Exception):
+        pass
+
+    def read_packets() -> None:
+        raise Fault
+
+    async with running() as agent:
+        agent.source.read_packets = read_packets
+        agent.source.put()
+
+        with pytest.raises(Fault):
+            await agent.end()

@@ -39,7 +39,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: $(VENV)/.ready-dev  ## N examples for each property, from SEED
-	$(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(or $(SEED),0) -p no:timeout $(ARGS)
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(or $(SEED),0) --timeout=0 $(ARGS)
 
 fuzz: export PODMIRROR_FUZZ_EXAMPLES = $(or $(N),10000)
 

@@ -281,6 +281,7 @@ async def test_a_thousand_connections_arrive_byte_for_byte(
         if sent.ending == "fin":
             truth = (len(sent.body), hashlib.sha256(sent.body).hexdigest())
             assert there == (*truth, "fin")
+            assert sent.answer == (truth[1].encode() * 64)[: 64 * (1 + len(sent.body) % 64)]
             assert here.summary == truth
             assert here.end == "fin"
             assert observer.closed[sent.tag] is CloseReason.FINISHED

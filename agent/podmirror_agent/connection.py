@@ -39,6 +39,16 @@ class Connection:
     """Of the initiator's SYN."""
     early: list[ConnectionEvent] = field(default_factory=list)
     """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
+    early_charge: int = 0
+    """What that took from the budget."""
+    paths: list[str | None] = field(default_factory=lambda: [None, None])
+    """The interface of each direction."""
+
+    def passes_elsewhere(self, direction: Direction, interface: str) -> bool:
+        """Whether packets of that direction are followed on another interface; the first one seen is the one."""
+        if self.paths[direction] is None:
+            self.paths[direction] = interface
+        return self.paths[direction] != interface
 
     def opened(self) -> Opened:
         """Give the event that announces the connection."""

@@ -4,7 +4,8 @@ Theory of operation. A subscription names a port of the pod. A segment belongs t
 that port, and which end is the responder follows from the way the packet took, not from its addresses: a packet that came in
 towards the port, or went out from it. The pod's own calls to the same port elsewhere take the opposite way and are not ours.
 On loopback, and in a capture file, both ways look alike, and there the port alone decides, and the handshake where both
-ports are subscribed.
+ports are subscribed. A bridge or a VLAN shows the same packet on several interfaces; each direction of a connection is
+followed on the first that it was seen on.
 
 A connection is opened for the layer when the app can have accepted it: when the initiator has acknowledged the SYN-ACK, not
 before, so that refused connections and port scans open nothing. One whose SYN was never seen is a late join; it begins with
@@ -16,9 +17,8 @@ receiver's kernel does); it discards what was parked, since the app never got th
 """
 
 from collections import deque
-from dataclasses import dataclass
 
-from podmirror_agent.budget import Budget
+from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.connection import Connection, ConnectionEvent, State
 from podmirror_agent.packet import Way
 from podmirror_agent.segment import ACK, FIN, RST, SYN, Segment
@@ -45,17 +45,7 @@ EXPIRY_INTERVAL_SECONDS = 5.0
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the table saw, as running totals."""
-
-    connections: int = 0
-    late_joins: int = 0
-    untracked: int = 0
-    """Segments that could open no connection because the table was full."""
-
-
-_Key = tuple[int, bytes, int, bytes, int]
+_Key = tuple[bytes, int, bytes, int]
 
 
 class Connections:
@@ -65,7 +55,8 @@ class Connections:
         self, budget: Budget, *, max_connections: int = MAX_CONNECTIONS, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self.ports: frozenset[int] = frozenset()
-        self.counts = Counts()
+        self.untracked = 0
+        """Segments that could open no connection because the table was full."""
         self._budget = budget
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
@@ -88,10 +79,10 @@ class Connections:
 
         `now` is monotonic, in seconds.
         """
-        direction = self._direction(segment, way, interface[0])
+        direction = self._direction(segment, way)
         if direction is None:
             return []
-        key = _key(segment, direction, interface[0])
+        key = _key(segment, direction)
         connection = self._table.get(key)
         events: list[ConnectionEvent] = []
         if segment.flags & SYN and not segment.flags & RST:
@@ -101,6 +92,8 @@ class Connections:
         elif connection is None:
             connection = self._join_late(segment, direction, key, interface[1], pod_time, now, events)
         if connection is None or connection.state is State.CLOSED:
+            return events
+        if connection.passes_elsewhere(direction, interface[1]):
             return events
         connection.last_seen = now
         if connection.state is State.FOREIGN:
@@ -144,7 +137,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._table)
 
-    def _direction(self, segment: Segment, way: Way, interface: int) -> Direction | None:
+    def _direction(self, segment: Segment, way: Way) -> Direction | None:
         to_port = segment.destination_port in self.ports
         from_port = segment.source_port in self.ports
         if way is Way.INCOMING:
@@ -154,12 +147,12 @@ class Connections:
         if to_port and from_port:
             if segment.flags & SYN:
                 return TO_INITIATOR if segment.flags & ACK else TO_RESPONDER
-            return TO_INITIATOR if _key(segment, TO_INITIATOR, interface) in self._table else TO_RESPONDER
+            return TO_INITIATOR if _key(segment, TO_INITIATOR) in self._table else TO_RESPONDER
         if to_port:
             return TO_RESPONDER
         return TO_INITIATOR if from_port else None
 
-    def _receive_syn(  # what describes one packet, as receive_segment got it
+    def _receive_syn(
         self,
         segment: Segment,
         direction: Direction,
@@ -204,15 +197,15 @@ class Connections:
         self, key: _Key, interface: str, pod_time: int, now: float, initial_sequence: int | None
     ) -> Connection | None:
         if key not in self._table and len(self._table) >= self._max_connections:
-            self.counts.untracked += 1
+            self.untracked += 1
             return None
         if key in self._table:
             self._forget(key, self._table[key])
         self._last_number += 1
         connection = Connection(
             number=self._last_number,
-            initiator=(key[1], key[2]),
-            responder=(key[3], key[4]),
+            initiator=(key[0], key[1]),
+            responder=(key[2], key[3]),
             interface=interface,
             streams=(Stream(self._budget), Stream(self._budget)),
             pod_time=pod_time,
@@ -226,7 +219,7 @@ class Connections:
             self._next_expiry = now + EXPIRY_INTERVAL_SECONDS
         return connection
 
-    def _join_late(  # what describes one packet, as receive_segment got it
+    def _join_late(
         self,
         segment: Segment,
         direction: Direction,
@@ -241,7 +234,6 @@ class Connections:
         connection = self._begin(key, interface, pod_time, now, None)
         if connection is not None:
             connection.late = True
-            self.counts.late_joins += 1
             connection.streams[TO_RESPONDER].begin(segment.sequence)
             self._open(connection, events)
         return connection
@@ -262,7 +254,8 @@ class Connections:
                 self._open(connection, events)
             return bool(fast)
         if segment.flags & SYN:
-            if segment.length:
+            if segment.length and not connection.early and self._budget.take(segment.length + OVERHEAD_BYTES):
+                connection.early_charge = segment.length + OVERHEAD_BYTES
                 stream = connection.streams[TO_RESPONDER]
                 first = (segment.sequence + 1) & 0xFFFFFFFF
                 connection.early += connection.events(
@@ -277,10 +270,9 @@ class Connections:
 
     def _open(self, connection: Connection, events: list[ConnectionEvent]) -> None:
         connection.state = State.OPEN
-        self.counts.connections += 1
         events.append(connection.opened())
         events += connection.early
-        connection.early.clear()
+        self._drop_early(connection)
 
     def _receive_bytes(
         self, segment: Segment, direction: Direction, connection: Connection, events: list[ConnectionEvent]
@@ -297,7 +289,7 @@ class Connections:
             if read:
                 events += connection.events(direction, read)
 
-    def _receive_reset(  # what describes one packet, and the time
+    def _receive_reset(
         self,
         segment: Segment,
         direction: Direction,
@@ -313,6 +305,9 @@ class Connections:
         fin = 1 if connection.streams[direction].ended else 0
         if expected is not None and not 0 <= distance(segment.sequence, expected) < MAX_WINDOW + fin:
             return
+        if segment.flags & ACK:
+            acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
+            events += connection.events(Direction(1 - direction), acknowledged)
         reason = (
             CloseReason.RESET_BY_INITIATOR if direction is TO_RESPONDER else CloseReason.RESET_BY_RESPONDER
         )
@@ -332,13 +327,19 @@ class Connections:
             stream.discard()
         self._tombstones.append((now + TOMBSTONE_SECONDS, key, connection))
 
+    def _drop_early(self, connection: Connection) -> None:
+        connection.early.clear()
+        self._budget.give(connection.early_charge)
+        connection.early_charge = 0
+
     def _forget(self, key: _Key, connection: Connection) -> None:
+        self._drop_early(connection)
         for stream in connection.streams:
             stream.discard()
         del self._table[key]
 
 
-def _key(segment: Segment, direction: Direction, interface: int) -> _Key:
+def _key(segment: Segment, direction: Direction) -> _Key:
     if direction is TO_RESPONDER:
-        return (interface, segment.source, segment.source_port, segment.destination, segment.destination_port)
-    return (interface, segment.destination, segment.destination_port, segment.source, segment.source_port)
+        return (segment.source, segment.source_port, segment.destination, segment.destination_port)
+    return (segment.destination, segment.destination_port, segment.source, segment.source_port)

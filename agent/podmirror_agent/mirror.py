@@ -141,19 +141,21 @@ class Mirror:
                 **session.counts,
                 "cut_connections": session.outbox.cut_connections,
                 "cut_bytes": session.outbox.cut_bytes,
+                "waiting_bytes": session.outbox.waiting_bytes,
                 "kernel_drops": drops,
                 "packets": self._packets,
                 "fragments": self._undecoded[Undecoded.FRAGMENT],
                 "malformed": self._undecoded[Undecoded.MALFORMED],
-                "untracked": self._connections.counts.untracked,
+                "untracked": self._connections.untracked,
             }
         )
 
     def _follow_subscribed_ports(self) -> None:
-        self._connections.subscribe(self.ports)
-        self._opened = {
-            number: each for number, each in self._opened.items() if each.responder.port in self.ports
-        }
+        ports = self.ports
+        self._connections.subscribe(ports)
+        self._opened = {number: each for number, each in self._opened.items() if each.responder.port in ports}
+        for session in self._sessions:
+            session.known = {number: of for number, of in session.known.items() if number in self._opened}
 
     def _receive_options(self, session: Session, options: Options) -> None:
         if session.subscriptions:

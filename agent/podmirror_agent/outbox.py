@@ -28,6 +28,9 @@ MAX_WAITING_BYTES = 4 << 20
 HIGH_WATER_BYTES = 1 << 20
 """Encoded output that may be ready at a time: several round trips of a fast tunnel."""
 
+MAX_OUTPUT_BYTES = 2 * HIGH_WATER_BYTES
+"""Output beyond which connections that must be cut before the layer has heard of them are told of in the ledger alone."""
+
 
 class _Queue:
     """The frames of one connection."""
@@ -156,9 +159,12 @@ class Outbox:
         self.cut_connections += 1
         self.cut_bytes += unsent
         first = queue.frames[0] if queue.frames else frame
-        if isinstance(first, Opened):
-            self._emit(first)
-        self._emit(Closed(frame.connection, CloseReason.CUT, unsent))
+        announced = not isinstance(first, Opened)
+        if announced or self._output_bytes < MAX_OUTPUT_BYTES:
+            if not announced:
+                self._emit(first)
+            self._emit(Closed(frame.connection, CloseReason.CUT, unsent))
+        # Else the layer hears of it in the ledger alone: its frames would pile up here without a bound.
         del self._queues[frame.connection]
         self._ready.pop(frame.connection, None)
 

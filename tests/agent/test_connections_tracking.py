@@ -38,7 +38,6 @@ def test_calls_of_the_pod_from_that_port_are_not_ours(watch):
         )
         == []
     )
-    assert watch.connections.counts.late_joins == 0
 
 
 def test_calls_of_the_pod_between_two_subscribed_ports_are_not_ours():
@@ -174,7 +173,7 @@ def test_full_table_counts_what_it_could_not_follow():
     events = [event for talk in talks for event in watch.see(*talk.handshake())]
 
     assert events == [opened(1), opened(2, port=40001)]
-    assert watch.connections.counts.untracked == 2  # its SYN and its SYN-ACK
+    assert watch.connections.untracked == 2  # its SYN and its SYN-ACK
     assert watch.see(talks[0].says(b"x")) == [Data(1, TO_RESPONDER, 0, b"x")]
 
 
@@ -195,3 +194,25 @@ def test_full_table_still_takes_a_new_connection_of_a_known_pair():
     watch.see(*talk.handshake(), talk.reset())
 
     assert watch.see(*Talk(End(CLIENT, 40000, 90_000)).handshake()) == [opened(2)]
+
+
+def test_connection_that_shows_on_two_interfaces_is_one(watch, talk):
+    """A bridge and its port, a VLAN and its parent: the same packets, twice."""
+    events = []
+    for segment in (
+        *talk.handshake(),
+        talk.says(b"once"),
+        talk.answers(b"yes"),
+        talk.fin(),
+        talk.server_fin(),
+    ):
+        events += watch.see(segment) + watch.see(segment, interface=(7, "br0"))
+
+    assert events == [
+        opened(),
+        Data(1, TO_RESPONDER, 0, b"once"),
+        Data(1, TO_INITIATOR, 0, b"yes"),
+        Ended(1, TO_RESPONDER, 4),
+        Ended(1, TO_INITIATOR, 3),
+        finished(),
+    ]

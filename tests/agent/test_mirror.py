@@ -135,6 +135,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
     assert stage.counts(session, drops=7) == {
         "connections": 1,
         "late_joins": 0,
+        "waiting_bytes": 0,
         "bytes_seen": 5,
         "gaps": 1,
         "gap_bytes": 6,

@@ -10,6 +10,7 @@ next bytes are a new HTTP request, they go to a new local connection; otherwise 
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 
@@ -40,6 +41,9 @@ LINGER_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
 """For the local process to read what stands before a reset, which would otherwise overtake it."""
 
+WAITING_SECONDS = 2.0
+"""Without anybody who accepts connections on a local port, after which the user should hear of it."""
+
 TROUBLE_SECONDS = 0.5
 """Between a local connection that fails and the news that its process has ended: its sockets close first."""
 
@@ -57,6 +61,7 @@ class Delivery:
         on_gap: OnGap = "reset",
         connect_seconds: float = CONNECT_SECONDS,
         on_outcome: Callable[[Forwarding, str], None] = lambda _forwarding, _detail: None,
+        on_waiting: Callable[[int], None] = lambda _port: None,
     ) -> None:
         """Set where to count, how to give credit, and what to tell of each connection that ended.
 
@@ -66,16 +71,16 @@ class Delivery:
             on_gap: Whether a connection with missing bytes ends there or is taken up at its next HTTP request.
             connect_seconds: How long a local process that does not accept connections is tried.
             on_outcome: Called with every connection that ended, and with what went wrong locally, if anything did.
+            on_waiting: Called with a local port, once, when nothing has accepted connections there for a while.
         """
         self._ledger = ledger
         self._give_credit = give_credit
         self._on_gap = on_gap
-        self._connect_seconds = connect_seconds
         self._on_outcome = on_outcome
         self._local_ports: dict[int, int] = {}
         self._lanes: dict[int, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended = asyncio.Event()
+        self._local = _LocalProcess(connect_seconds, on_waiting)
 
     def map_port(self, remote: int, local: int) -> None:
         """Deliver connections of the pod's port to this local one; before the port is subscribed."""
@@ -97,12 +102,12 @@ class Delivery:
             del self._lanes[frame.connection]
 
     def end(self) -> None:
-        """The local process has ended, or the session: what fails from now on is no loss."""
-        self._ended.set()
+        """The local process has ended: what it does not take from now on is no loss."""
+        self._local.ended.set()
 
     async def finish(self, seconds: float) -> None:
         """Let the local connections of mirrored ones that ended come to their end; reset what is left after that time."""
-        self.end()
+        self._local.session_over = True
         for lane in self._lanes.values():
             lane.steps.put_nowait(Reset())
             lane.steps.put_nowait(None)
@@ -116,7 +121,7 @@ class Delivery:
 
     def _open_lane(self, opened: Opened, local: int) -> "_Lane":
         forwarding = Forwarding(opened, on_gap=self._on_gap)
-        lane = _Lane(forwarding, local, self._give_credit, self._ended, self._connect_seconds)
+        lane = _Lane(forwarding, local, self._give_credit, self._local)
         task = asyncio.create_task(self._run_lane(lane), name=f"deliver {opened.initiator}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -125,9 +130,51 @@ class Delivery:
     async def _run_lane(self, lane: "_Lane") -> None:
         try:
             await lane.run()
+        except Exception as error:  # noqa: BLE001  # one connection's fault must not end the others, nor go unseen
+            lane.trouble = f"a fault of podmirror's own: {error!r}"
         finally:
-            self._ledger.settle(lane.forwarding, lane.undelivered, lane.trouble)
+            self._ledger.settle(
+                lane.forwarding, lane.undelivered, lane.trouble, local_ended=self._local.ended.is_set()
+            )
             self._on_outcome(lane.forwarding, lane.trouble)
+
+
+class _LocalProcess:
+    """What is known of the local process by all lanes."""
+
+    def __init__(self, connect_seconds: float, on_waiting: Callable[[int], None]) -> None:
+        self.ended = asyncio.Event()
+        self.session_over = False
+        self._connect_seconds = connect_seconds
+        self._on_waiting = on_waiting
+        self._waited_for: set[int] = set()
+
+    async def connect(self, port: int) -> LocalConnection:
+        """Connect, for as long as the local process may still be starting.
+
+        Raises:
+            OSError: Nothing accepts connections there.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            try:
+                return await LocalConnection.open(port)
+            except OSError as error:
+                waited = loop.time() - began
+                given_up = waited >= self._connect_seconds or self.session_over or self.ended.is_set()
+                if given_up or error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
+                if waited >= WAITING_SECONDS and port not in self._waited_for:
+                    self._waited_for.add(port)
+                    self._on_waiting(port)
+                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
+    async def has_ended(self) -> bool:
+        """Whether the local process has ended; the news of that comes a little after its sockets have closed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), TROUBLE_SECONDS)
+        return self.ended.is_set()
 
 
 class _Lane:
@@ -138,8 +185,7 @@ class _Lane:
         forwarding: Forwarding,
         port: int,
         give_credit: Callable[[int, int], None],
-        ended: asyncio.Event,
-        connect_seconds: float,
+        process: _LocalProcess,
     ) -> None:
         self.forwarding = forwarding
         self.steps: asyncio.Queue[Step | None] = asyncio.Queue()
@@ -147,10 +193,11 @@ class _Lane:
         """What went wrong locally, as a phrase."""
         self._port = port
         self._give_credit = give_credit
-        self._ended = ended
-        self._connect_seconds = connect_seconds
-        self._local: LocalConnection | None = None
+        self._process = process
+        self._connection: LocalConnection | None = None
         self._taken = 0
+        self._held = b""
+        """What may be the beginning of a request, for which a new connection is opened once that is sure."""
 
     @property
     def undelivered(self) -> int:
@@ -163,71 +210,70 @@ class _Lane:
             while (step := await self.steps.get()) is not None:
                 await self._carry_out(step)
         finally:
-            if self._local is not None:
-                self._local.abort()
+            if self._connection is not None:
+                self._connection.abort()
 
     async def _carry_out(self, step: Step) -> None:
         match step:
             case Begin():
                 await self._connect()
             case Write(payload, begins_turn):
-                if (
-                    begins_turn
-                    and self._local is not None
-                    and self._local.closed_by_peer
-                    and is_request_head(payload)
-                ):
-                    self._local.abort()
-                    await self._connect()
-                await self._write(payload)
+                await self._write(payload, begins_turn=begins_turn)
                 self._give_credit(self.forwarding.opened.connection, len(payload))
             case Pass(size):
                 self._give_credit(self.forwarding.opened.connection, size)
-            case HalfClose() if self._local is not None:
-                self._local.half_close()
-            case Finish() if self._local is not None:
-                await self._leave(await self._local.finish(LINGER_SECONDS))
-            case Reset() if self._local is not None:
-                await self._leave(await self._local.reset(DRAIN_SECONDS))
+            case HalfClose() if self._connection is not None:
+                self._connection.half_close()
+            case Finish() if self._connection is not None:
+                await self._leave(await self._connection.finish(LINGER_SECONDS))
+            case Reset() if self._connection is not None:
+                await self._leave(await self._connection.reset(DRAIN_SECONDS))
 
-    async def _connect(self) -> None:
-        """Connect to the local process, which may still be starting."""
-        self._local = None
+    async def _connect(self) -> bool:
+        """Connect, if that can be done; a reason why not is noted."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._connect_seconds
-        while True:
-            try:
-                self._local = await LocalConnection.open(self._port)
-            except OSError as error:
-                if loop.time() >= deadline or self._ended.is_set():
-                    reason = os.strerror(error.errno) if error.errno else str(error)
-                    await self._fail(f"nothing accepts connections on local port {self._port} ({reason})")
-                    return
-                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
-            else:
-                return
-
-    async def _write(self, payload: bytes) -> None:
-        if self._local is None:
-            return
+        began = loop.time()
+        self._connection = None
         try:
-            await self._local.write(payload)
+            self._connection = await self._process.connect(self._port)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            trouble = f"nothing accepts connections on local port {self._port} ({reason})"
+            if loop.time() - began > TROUBLE_SECONDS:
+                self.trouble = trouble  # nothing listened while the local process did run
+            else:
+                await self._fail(trouble)
+        return self._connection is not None
+
+    async def _write(self, payload: bytes, *, begins_turn: bool) -> None:
+        if self._connection is None:
+            return
+        if self._held or (begins_turn and self._connection.closed_by_peer):
+            payload = self._held + payload
+            request = is_request_head(payload)
+            self._held = payload if request is None else b""
+            if request is None:
+                return
+            if request:
+                self._connection.abort()
+                if not await self._connect():
+                    return
+        try:
+            await self._connection.write(payload)
         except OSError:
-            self._local.abort()
-            self._local = None
+            self._connection.abort()
+            self._connection = None
             await self._fail(CLOSED_EARLY)
         else:
             self._taken += len(payload)
 
     async def _leave(self, left: int) -> None:
-        self._local = None
-        if left:
-            self._taken -= left
+        self._connection = None
+        self._taken -= left
+        if left or self._held:
             await self._fail(CLOSED_EARLY)
 
     async def _fail(self, trouble: str) -> None:
         """Take a note of what went wrong, unless it is that the local process has ended."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), TROUBLE_SECONDS)
-            return
-        self.trouble = self.trouble or trouble
+        if not await self._process.has_ended():
+            self.trouble = self.trouble or trouble

@@ -179,7 +179,8 @@ class Forwarding:
         steps = self._pass_skipped(skipped)
         if self._beginning:
             steps += self._begin()
-        self._state = _State.SEEKING if self._on_gap == "rejoin" else _State.OVER
+        seeks = self._on_gap == "rejoin" or before is _State.SEEKING  # no local connection was spoilt
+        self._state = _State.SEEKING if seeks else _State.OVER
         if before is _State.FLOWING or any(isinstance(step, Begin) for step in steps):
             steps.append(Reset())
         return steps

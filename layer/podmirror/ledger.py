@@ -36,6 +36,8 @@ class LayerLedger:
     """Not captured, or given up by the agent."""
     undelivered_bytes: int = 0
     """Arrived here, but the local process did not take them."""
+    left_bytes: int = 0
+    """Arrived here, and still waited for the local process when the session ended."""
     skipped_bytes: int = 0
     """Before the request at which a connection was joined late, or rejoined after a gap."""
     troubles: Counter[str] = field(default_factory=Counter)
@@ -45,13 +47,16 @@ class LayerLedger:
     cut_short: bool = False
     """The agent was lost, and with it what it had not sent yet."""
 
-    def settle(self, forwarding: Forwarding, undelivered: int, trouble: str) -> None:
+    def settle(
+        self, forwarding: Forwarding, undelivered: int, trouble: str, *, local_ended: bool = False
+    ) -> None:
         """Count a connection that ended.
 
         Args:
             forwarding: The connection.
             undelivered: Bytes that the local process did not take.
-            trouble: Why not; empty if it had ended, for then it missed nothing that it would have taken.
+            trouble: Why not; empty if it, or the session, had ended before.
+            local_ended: Whether the local process has ended, and so misses nothing that it would have taken.
         """
         outcome = forwarding.outcome
         if undelivered and not trouble:
@@ -63,6 +68,8 @@ class LayerLedger:
         if trouble:
             self.undelivered_bytes += undelivered
             self.troubles[trouble] += 1
+        elif not local_ended:
+            self.left_bytes += undelivered
         self.complete += outcome in _COMPLETE and not trouble
         self.lost += outcome in _LOST or bool(trouble)
 
@@ -79,7 +86,8 @@ class LayerLedger:
     @property
     def uncertain(self) -> bool:
         """Whether connections may have been missed that this ledger does not know of."""
-        return bool(self.cut_short or self.kernel_drops or self.agent.get("untracked"))
+        unannounced = self.agent.get("cut_connections", 0) > self.outcomes[Outcome.CUT]
+        return bool(self.cut_short or self.kernel_drops or self.agent.get("untracked") or unannounced)
 
     def as_dict(self) -> dict[str, object]:
         """Give everything, for machines."""
@@ -91,6 +99,7 @@ class LayerLedger:
             "delivered_bytes": self.delivered_bytes,
             "missing_bytes": self.missing_bytes,
             "undelivered_bytes": self.undelivered_bytes,
+            "left_bytes": self.left_bytes,
             "skipped_bytes": self.skipped_bytes,
             "cut_short": self.cut_short,
             "troubles": dict(self.troubles),
@@ -127,11 +136,14 @@ class LayerLedger:
             lines.append(
                 f"The agent passed over {_count(self.agent['untracked'], 'packet')} of connections over its limit."
             )
+        left = self.left_bytes + self.agent.get("waiting_bytes", 0)
+        if left:
+            lines.append(f"{left:,} bytes still waited for the local process when the session ended.")
         if self.cut_short:
             lines.append(
                 "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
             )
-        elif not (self.lost or self.missing_bytes or self.uncertain or self.agent.get("fragments")):
+        elif not (self.lost or self.missing_bytes or left or self.uncertain or self.agent.get("fragments")):
             lines.append("Nothing was lost.")
         return lines
 

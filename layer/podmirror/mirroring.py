@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from podmirror.delivery import Delivery
+from podmirror.delivery import CONNECT_SECONDS, Delivery
 from podmirror.errors import TooMuchLoss
 from podmirror.forwarding import Forwarding, OnGap, Outcome
 from podmirror.ledger import LayerLedger, LossLimit
@@ -47,7 +47,11 @@ class Mirroring:
         self._noted: dict[str, int] = {}
         self._session: Session | None = None
         self._delivery = Delivery(
-            self.ledger, self._give_credit, on_gap=on_gap, on_outcome=self._receive_outcome
+            self.ledger,
+            self._give_credit,
+            on_gap=on_gap,
+            on_outcome=self._receive_outcome,
+            on_waiting=self._receive_waiting,
         )
 
     def receive_frame(self, frame: ConnectionFrame) -> None:
@@ -77,13 +81,14 @@ class Mirroring:
 
     async def finish(self) -> None:
         """Let local connections end, and tell the ledger; after the session has ended."""
-        await self._delivery.finish(FINISH_SECONDS)
-        if self._session is None:
-            return
-        self.ledger.agent = self._session.link.counts
-        self.ledger.cut_short = self._session.lost
-        self._progress.tell(self.ledger.lines())
-        self._write_ledger()
+        try:
+            await self._delivery.finish(FINISH_SECONDS)
+        finally:
+            if self._session is not None:
+                self.ledger.agent = self._session.link.counts
+                self.ledger.cut_short = self._session.lost
+                self._progress.tell(self.ledger.lines())
+                self._write_ledger()
 
     def check_loss(self) -> None:
         """Hold the ledger against `--max-loss`.
@@ -93,22 +98,36 @@ class Mirroring:
         """
         limit = self._report.max_loss
         if limit is not None and limit.exceeded_by(self.ledger):
+            if self.ledger.lost:
+                raise TooMuchLoss(
+                    f"{self.ledger.lost} of {self.ledger.connections} connections lost bytes, over --max-loss"
+                )
             raise TooMuchLoss(
-                f"{self.ledger.lost} of {self.ledger.connections} connections lost bytes, over --max-loss"
+                "--max-loss 0 was asked for, and the ledger cannot rule out that something was missed"
             )
 
     def _write_ledger(self) -> None:
         if self._report.ledger_file is None:
             return
         text = json.dumps(self.ledger.as_dict()) + "\n"
-        if str(self._report.ledger_file) == "-":
-            sys.stdout.write(text)
-        else:
-            self._report.ledger_file.write_text(text)
+        try:
+            if str(self._report.ledger_file) == "-":
+                sys.stdout.write(text)
+            else:
+                self._report.ledger_file.write_text(text)
+        except OSError as error:
+            self._progress.note(
+                f"the ledger could not be written to {self._report.ledger_file}: {error.strerror}"
+            )
 
     def _give_credit(self, connection: int, size: int) -> None:
         if self._session is not None:
             self._session.link.give_credit(connection, size)
+
+    def _receive_waiting(self, port: int) -> None:
+        self._progress.note(
+            f"nothing accepts connections on local port {port} yet; trying for {CONNECT_SECONDS:g} s"
+        )
 
     def _receive_outcome(self, forwarding: Forwarding, trouble: str) -> None:
         reason = trouble or _REASONS.get(forwarding.outcome, "")

@@ -78,12 +78,19 @@ def _writable(text: str) -> Path:
     path = Path(text)
     if path.is_dir():
         raise UsageError(f"the ledger cannot be written to {text}: it is a directory")
-    if text != "-" and not os.access(path.parent, os.W_OK):
-        raise UsageError(
-            f"the ledger cannot be written to {text}: there is no folder {path.parent} to write into"
-        )
+    if text != "-" and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"the ledger cannot be written to {text}: no permission, or no folder {path.parent}")
     return path
 
+
+progress_option = click.option(
+    "--progress",
+    "progress_style",
+    type=click.Choice(["auto", "rich", "plain", "none"]),
+    default="auto",
+    show_default=True,
+    help="How to show what happens, on stderr.",
+)
 
 _DELIVERY_OPTIONS = [
     click.option(
@@ -104,14 +111,7 @@ _DELIVERY_OPTIONS = [
         type=_Type("FILE", _writable),
         help="Write the loss ledger as JSON to this file at the end (- for stdout).",
     ),
-    click.option(
-        "--progress",
-        "progress_style",
-        type=click.Choice(["auto", "rich", "plain", "none"]),
-        default="auto",
-        show_default=True,
-        help="How to show what happens, on stderr.",
-    ),
+    progress_option,
     click.option("-v", "--verbose", is_flag=True, help="Say what became of each connection."),
 ]
 

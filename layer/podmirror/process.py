@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,8 +82,8 @@ class LocalProcess:
             if self._interrupts > 1:
                 self.terminate()
                 return
-            if _in_foreground():
-                return
+        if number in (signal.SIGINT, signal.SIGHUP) and _in_foreground():
+            return
         self._send(number)
 
     def terminate(self) -> None:
@@ -118,6 +117,11 @@ class LocalProcess:
 
 def _in_foreground() -> bool:
     """Whether the terminal's Ctrl-C goes to our process group, and so to the command as well."""
-    with suppress(OSError, ValueError):
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    # The terminal itself, since standard input may come from elsewhere.
+    with suppress(OSError):
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
+        try:
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        finally:
+            os.close(terminal)
     return False

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
-MANY_ENTRIES = 10
-"""Finished agents in a pod's spec from which on they are worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,10 @@ async def open_session(
     )
     with progress.step(f"injecting an agent into {target}") as step:
         injection = await inject(cluster, target, spec)
-        step.done = f"injected ephemeral container {spec.name} (image {spec.image})"
+        step.done = (
+            f"injected ephemeral container {spec.name} (image {spec.image}); "
+            f"the pod's spec keeps {_entries(injection.entries)} of ours until it is replaced"
+        )
     _note_injection(injection, progress)
     with progress.step(f"starting {spec.name}") as step:
         await injection.agent.wait_until_running()
@@ -159,8 +160,7 @@ def _note_injection(injection: "Injection", progress: Progress) -> None:
         progress.note(
             "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set"
         )
-    if injection.entries >= MANY_ENTRIES:
-        progress.note(
-            f"the pod's spec now holds {injection.entries} agents, finished ones included; "
-            "Kubernetes keeps them until the pod is replaced"
-        )
+
+
+def _entries(number: int) -> str:
+    return "this entry" if number == 1 else f"this and {number - 1} more"

@@ -125,6 +125,7 @@ def test_for_machines_every_name_is_there_even_if_nothing_happened():
         "delivered_bytes": 0,
         "missing_bytes": 0,
         "undelivered_bytes": 0,
+        "left_bytes": 0,
         "skipped_bytes": 0,
         "cut_short": False,
         "troubles": {},

@@ -168,9 +168,10 @@ async def test_in_the_foreground_sigint_is_not_sent_on(recording, monkeypatch):
     process, recorder = await recording()
     process.receive_signal(signal.SIGINT)
     process.receive_signal(signal.SIGHUP)
-    await until(lambda: recorder.words[-1] == "SIGHUP")
+    process.receive_signal(signal.SIGTERM)
+    await until(lambda: recorder.words[-1] == "SIGTERM")
 
-    assert recorder.words == ["READY", "SIGHUP"]
+    assert recorder.words == ["READY", "SIGTERM"]
 
 
 async def test_a_signal_after_the_end_is_nobodys():

@@ -17,6 +17,7 @@ import click
 from podmirror.commands import execute
 from podmirror.errors import NotStarted
 from podmirror.mirroring import Mirroring, ReportOptions
+from podmirror.options import progress_option
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress, Style
 from podmirror.session import SessionOptions
@@ -44,13 +45,7 @@ STOP_SECONDS = 10.0
     show_default=True,
     help="End after so many seconds.",
 )
-@click.option(
-    "--progress",
-    "progress_style",
-    type=click.Choice(["auto", "rich", "plain", "none"]),
-    default="auto",
-    help="How to show what happens, on stderr.",
-)
+@progress_option
 def command(requests: int, duration: float, progress_style: Style) -> int:
     """Show the whole thing on a built-in sandbox: no cluster, no root.
 

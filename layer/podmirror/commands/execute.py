@@ -26,15 +26,15 @@ SILENT_SECONDS = 10.0
 @ports_option
 @delivery_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
-def command(  # one argument an option
+def command(
     pairs: tuple[PortPair, ...],
     on_gap: OnGap,
     max_loss: LossLimit | None,
     ledger_file: Path | None,
     progress_style: Style,
-    verbose: bool,  # click passes flags so
+    verbose: bool,
     arguments: tuple[str, ...],
-    **target: Any,  # what target_options added
+    **target: Any,
 ) -> int:
     r"""Run a command with the target's traffic.
 
@@ -154,6 +154,9 @@ class _Run:
             raise
         finally:
             finding.cancel()
+            (found,) = await asyncio.gather(finding, return_exceptions=True)
+            if isinstance(found, Exception):
+                self._progress.note(f"a fault of podmirror's own while looking for ports: {found!r}")
 
     async def _find_ports(self) -> None:
         try:

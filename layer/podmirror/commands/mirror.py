@@ -22,14 +22,14 @@ from podmirror.session import SessionOptions, open_session
 @target_options
 @ports_option
 @delivery_options
-def command(  # one argument an option
+def command(
     pairs: tuple[PortPair, ...],
     on_gap: OnGap,
     max_loss: LossLimit | None,
     ledger_file: Path | None,
     progress_style: Style,
-    verbose: bool,  # click passes flags so
-    **target: Any,  # what target_options added
+    verbose: bool,
+    **target: Any,
 ) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
 
@@ -49,8 +49,16 @@ async def _mirror(
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"
     loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:  # taking leave is quick, and a second Ctrl-C would only cost the ledger
+            stopped = True
+            working.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, working.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         async with open_session(options, progress, mirroring.receive_frame) as session:
             mirroring.attach(session)
@@ -61,4 +69,6 @@ async def _mirror(
                 await session.wait()
     finally:
         await mirroring.finish()
+    if session.loss is not None:
+        raise session.loss
     mirroring.check_loss()

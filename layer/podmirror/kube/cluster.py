@@ -20,6 +20,7 @@ import urllib3.exceptions
 import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import should_bypass_proxies
 
 from podmirror.errors import NotStarted
 
@@ -65,6 +66,7 @@ class WebSocketAccess:
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
     proxy: str | None
+    proxy_headers: dict[str, str]
 
 
 class Cluster:
@@ -174,7 +176,12 @@ class Cluster:
             if settings.cert_file:
                 context.load_cert_chain(settings.cert_file, settings.key_file)
         return WebSocketAccess(
-            url, headers, context, settings.tls_server_name or None, settings.proxy or None
+            url,
+            headers,
+            context,
+            settings.tls_server_name or None,
+            _proxy(settings),
+            dict(settings.proxy_headers or {}),
         )
 
     def _unreachable(self, error: BaseException) -> str:
@@ -183,6 +190,13 @@ class Cluster:
             f"the API server of context {self.context!r} ({self._api_client.configuration.host}) cannot be reached: "
             f"{_plain(cause)}; check that the cluster runs and that KUBECONFIG names the right one"
         )
+
+
+def _proxy(settings: Any) -> str | None:
+    """Give the proxy to use, if the server is not among those that are reached without."""
+    if not settings.proxy or should_bypass_proxies(settings.host, settings.no_proxy or ""):
+        return None
+    return str(settings.proxy)
 
 
 def _plain(cause: object) -> str:

@@ -127,6 +127,7 @@ async def _connect(
             ssl=access.ssl_context if access.ssl_context is not None else True,
             server_hostname=access.server_hostname,
             proxy=access.proxy,
+            proxy_headers=access.proxy_headers or None,
             heartbeat=HEARTBEAT_SECONDS,
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             max_msg_size=0,
@@ -144,6 +145,7 @@ async def _server_words(session: aiohttp.ClientSession, access: WebSocketAccess,
             ssl=access.ssl_context if access.ssl_context is not None else True,
             server_hostname=access.server_hostname,
             proxy=access.proxy,
+            proxy_headers=access.proxy_headers or None,
         ) as response:
             status = await response.json(content_type=None)
             if response.status == code and isinstance(status, dict) and status.get("message"):

@@ -127,7 +127,7 @@ def _none_fits(cluster: Cluster, target: Target, pods: list[Any]) -> str:
 
 def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
     what = f"{target.kind.value} {target.name!r} in namespace {cluster.namespace!r}"
-    if refusal.status == HTTPStatus.NOT_FOUND:  # HTTP
+    if refusal.status == HTTPStatus.NOT_FOUND:
         raise NotStarted(
             f"there is no {what} ({refusal.message}); "
             f"`kubectl get {target.kind.value}s -n {cluster.namespace}` lists what there is"

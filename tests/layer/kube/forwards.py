@@ -42,7 +42,7 @@ class AccessOnly:
         self.server = server
 
     async def websocket_access(self, path: str) -> WebSocketAccess:
-        return WebSocketAccess(self.server + path, {"authorization": "Bearer t0ken"}, None, None, None)
+        return WebSocketAccess(self.server + path, {"authorization": "Bearer t0ken"}, None, None, None, {})
 
 
 async def open_forward(server: str) -> PortForward:

@@ -90,3 +90,13 @@ async def test_a_credential_plugin_is_not_asked_again_before(kubeconfig, tmp_pat
     cluster = Cluster.connect(None, None)
     for _ in range(2):
         assert (await cluster.websocket_access(PATH)).headers["authorization"] == "Bearer token-1"
+
+
+async def test_a_server_that_is_reached_without_the_proxy(kubeconfig, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    kubeconfig("http://127.0.0.1:1")
+
+    access = await Cluster.connect(None, None).websocket_access("/x")
+
+    assert access.proxy is None

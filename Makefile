@@ -8,13 +8,21 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' wire/podmirror_wire/v
 SOURCES := wire http agent layer sandbox
 TESTED := $(SOURCES) tests e2e benchmarks
 
-.PHONY: demo test check format lint types imports e2e bench fuzz image clean
+.PHONY: install demo test coverage check format lint types imports e2e bench fuzz image clean
+
+install: $(VENV)/.ready  ## podmirror into .venv, for real clusters: Linux or macOS
 
 demo: $(VENV)/.ready
+	@sh scripts/system-packages demo $(PYTHON)
 	@$(BIN)/podmirror demo $(ARGS)
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/.ready-dev  ## of the tests, those in processes of their own aside
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(VENV)/.ready-dev lint types imports test
 
@@ -47,14 +55,14 @@ image:  ## the agent's image, with docker, podman or buildah
 	$(or $(BUILDER),docker) build -t podmirror-agent:$(VERSION) -f agent.Dockerfile .
 
 $(VENV)/.ready: pyproject.toml wire/podmirror_wire/version.py
-	@sh scripts/system-packages demo
+	@sh scripts/system-packages install $(PYTHON)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "podmirror needs Python 3.11 or newer; name one with PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@sh scripts/system-packages test
+	@sh scripts/system-packages test $(PYTHON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 

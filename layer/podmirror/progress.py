@@ -31,7 +31,7 @@ class Progress:
         if self._console is not None:
             with self._console.status(f"{_escaped(doing)} …"):
                 yield step
-            self._console.print(f"[green]✓[/green] {_escaped(step.done)}")
+            self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
         else:
             yield step
             self._write(step.done)
@@ -39,7 +39,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something that deserves attention but stops nothing."""
         if self._console is not None:
-            self._console.print(f"[yellow]![/yellow] {_escaped(text)}")
+            self._console.print(f"[yellow]![/yellow] {_escaped(text)}", soft_wrap=True)
         else:
             self._write(text)
 
@@ -47,7 +47,7 @@ class Progress:
         """Say the result of a session."""
         for line in lines:
             if self._console is not None:
-                self._console.print(_escaped(line))
+                self._console.print(_escaped(line), soft_wrap=True)
             else:
                 self._write(line)
 

@@ -136,10 +136,8 @@ async def open_session(
     )
     with progress.step(f"injecting an agent into {target}") as step:
         injection = await inject(cluster, target, spec)
-        step.done = (
-            f"injected ephemeral container {spec.name} (image {spec.image}); "
-            f"the pod's spec keeps {_entries(injection.entries)} of ours until it is replaced"
-        )
+        entry = f"entry {injection.entries} of ours in the pod's spec"
+        step.done = f"injected ephemeral container {spec.name} ({spec.image}), {entry}"
     _note_injection(injection, progress)
     with progress.step(f"starting {spec.name}") as step:
         await injection.agent.wait_until_running()
@@ -160,7 +158,3 @@ def _note_injection(injection: "Injection", progress: Progress) -> None:
         progress.note(
             "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set"
         )
-
-
-def _entries(number: int) -> str:
-    return "this entry" if number == 1 else f"this and {number - 1} more"

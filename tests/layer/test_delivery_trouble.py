@@ -238,3 +238,46 @@ async def test_a_local_process_that_never_reads_is_waited_for_until_the_session_
         await layer.delivery.finish(0.05)
     assert layer.ledger.complete == 0
     assert layer.ledger.delivered_bytes < given
+
+
+@pytest.mark.usefixtures("quick")
+async def test_bytes_for_a_local_process_that_never_came_are_lost_when_the_session_ends():
+    with reserved_port() as port:
+        layer = Layer(port)
+        layer.give(*Talk().whole(HEAD))
+        await asyncio.sleep(5 * delivery_module.TROUBLE_SECONDS)
+        await layer.delivery.finish(1)
+
+    assert layer.ledger.lost == 1
+    assert layer.ledger.undelivered_bytes == len(HEAD)
+    assert "Nothing was lost." not in layer.ledger.lines()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_user_hears_once_that_nobody_accepts_connections(monkeypatch):
+    monkeypatch.setattr(delivery_module, "WAITING_SECONDS", 0.02)
+    heard = []
+    with reserved_port() as port:
+        layer = Layer(port, on_waiting=heard.append)
+        layer.give(*Talk().whole(HEAD))
+        await until(lambda: heard)
+        await asyncio.sleep(0.05)
+        await layer.delivery.finish(0)
+
+    assert heard == [port]
+
+
+async def test_a_new_request_in_pieces_goes_to_a_new_local_connection_too():
+    """A head with large cookies takes more than one segment."""
+    server = LocalServer(leave_after=len(HEAD), answer=b"HTTP/1.0 200 OK\r\n\r\n")
+    async with listening(server) as port:
+        layer = Layer(port)
+        talk = Talk()
+        layer.give(talk.opened(), talk.says(HEAD), talk.omits(20))
+        await until(lambda: server.visits and server.visits[0].writer.is_closing())
+        await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "discard"])
+        layer.give(talk.says(HEAD[:7]), talk.says(HEAD[7:]), talk.ends(), talk.closes())
+        await layer.ended()
+
+    assert server.received == [HEAD] * 2
+    assert layer.outcomes == [(1, Outcome.WHOLE, "")]

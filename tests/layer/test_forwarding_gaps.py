@@ -197,3 +197,13 @@ def test_a_late_join_is_abandoned():
     dialogue.says(HEAD)
     dialogue.forwarding.abandon()
     assert dialogue.outcome is Outcome.UNFINISHED
+
+
+def test_a_late_join_that_is_still_seeking_goes_on_behind_a_gap():
+    """Nothing was delivered yet, so nothing can be spoilt."""
+    dialogue = Dialogue(late=True)
+    dialogue.says(b"\x00 the middle of a body")
+    dialogue.misses(10)
+    dialogue.omits()
+
+    assert dialogue.says(HEAD) == [BEGIN, HEAD]

@@ -214,8 +214,8 @@ async def test_each_step_is_shown_and_the_end_is_clean(world, capsys):
     assert [call[0] for call in world.calls] == ["connect", "resolve", "inject", "wait", "forward"]
     assert capsys.readouterr().err.splitlines() == [
         "podmirror: resolved deployment/web: pod shop/web-1",
-        f"podmirror: injected ephemeral container {world.spec.name} (image podmirror-agent:{__version__}); "
-        "the pod's spec keeps this entry of ours until it is replaced",
+        f"podmirror: injected ephemeral container {world.spec.name} (podmirror-agent:{__version__}), "
+        "entry 1 of ours in the pod's spec",
         f"podmirror: running: {world.spec.name}",
         "podmirror: forwarded: the tunnel to the agent is open",
     ]
@@ -264,7 +264,7 @@ async def test_what_there_is_to_say_about_the_injection(world, capsys):
 
     said = capsys.readouterr().err
     assert "Pod Security does not admit NET_RAW to be added" in said
-    assert "the pod's spec keeps this and 9 more of ours until it is replaced" in said
+    assert "entry 10 of ours in the pod's spec" in said
 
 
 @pytest.mark.parametrize("step", ["connect", "resolve", "inject", "wait", "forward"])

@@ -9,7 +9,9 @@ import click
 
 from podmirror.errors import UsageError
 from podmirror.ledger import LossLimit
+from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.portmap import PortPair
+from podmirror.progress import Progress
 from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
 from podmirror.target import Target
 
@@ -142,3 +144,10 @@ def delivery_options(command: Command) -> Command:
 def session_options(**values: Any) -> SessionOptions:  # click gives each option as a keyword
     """Make the session's options of what `target_options` added."""
     return SessionOptions(**values)
+
+
+def take_mirroring(values: dict[str, Any]) -> tuple[Progress, Mirroring]:
+    """Take out of the options' values those that `delivery_options` added, and make of them what delivers and tells."""
+    progress = Progress(values.pop("progress_style"))
+    report = ReportOptions(values.pop("max_loss"), values.pop("ledger_file"), values.pop("verbose"))
+    return progress, Mirroring(progress, report, on_gap=values.pop("on_gap"))

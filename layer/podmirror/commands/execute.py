@@ -2,19 +2,16 @@
 
 import asyncio
 import signal
-from pathlib import Path
 from typing import Any
 
 import click
 
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.forwarding import OnGap
-from podmirror.ledger import LossLimit
-from podmirror.mirroring import Mirroring, ReportOptions
-from podmirror.options import delivery_options, ports_option, session_options, target_options
+from podmirror.mirroring import Mirroring
+from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
-from podmirror.progress import Progress, Style
+from podmirror.progress import Progress
 from podmirror.session import Session, SessionOptions, open_session
 
 SILENT_SECONDS = 10.0
@@ -26,16 +23,7 @@ SILENT_SECONDS = 10.0
 @ports_option
 @delivery_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
-def command(
-    pairs: tuple[PortPair, ...],
-    on_gap: OnGap,
-    max_loss: LossLimit | None,
-    ledger_file: Path | None,
-    progress_style: Style,
-    verbose: bool,
-    arguments: tuple[str, ...],
-    **target: Any,
-) -> int:
+def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: Any) -> int:
     r"""Run a command with the target's traffic.
 
     The ports are found from what the command listens on: its port 3000 gets the pod's port 3000, or with -p 80:3000 the
@@ -45,9 +33,8 @@ def command(
     podmirror exec -t deployment/web -p 80:3000 -- python app.py
     """
     check_runnable(arguments[0])
-    progress = Progress(progress_style)
-    mirroring = Mirroring(progress, ReportOptions(max_loss, ledger_file, verbose), on_gap=on_gap)
-    return run(list(arguments), without_repeats(pairs), session_options(**target), progress, mirroring)
+    progress, mirroring = take_mirroring(options)
+    return run(list(arguments), without_repeats(pairs), session_options(**options), progress, mirroring)
 
 
 def run(

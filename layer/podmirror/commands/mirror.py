@@ -3,18 +3,15 @@
 import asyncio
 import signal
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
 
 from podmirror.errors import UsageError
-from podmirror.forwarding import OnGap
-from podmirror.ledger import LossLimit
-from podmirror.mirroring import Mirroring, ReportOptions
-from podmirror.options import delivery_options, ports_option, session_options, target_options
+from podmirror.mirroring import Mirroring
+from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
 from podmirror.portmap import PortPair, without_repeats
-from podmirror.progress import Progress, Style
+from podmirror.progress import Progress
 from podmirror.session import SessionOptions, open_session
 
 
@@ -22,15 +19,7 @@ from podmirror.session import SessionOptions, open_session
 @target_options
 @ports_option
 @delivery_options
-def command(
-    pairs: tuple[PortPair, ...],
-    on_gap: OnGap,
-    max_loss: LossLimit | None,
-    ledger_file: Path | None,
-    progress_style: Style,
-    verbose: bool,
-    **target: Any,
-) -> None:
+def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
 
     \b
@@ -38,9 +27,8 @@ def command(
     """
     if not pairs:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
-    progress = Progress(progress_style)
-    mirroring = Mirroring(progress, ReportOptions(max_loss, ledger_file, verbose), on_gap=on_gap)
-    asyncio.run(_mirror(session_options(**target), without_repeats(pairs), progress, mirroring))
+    progress, mirroring = take_mirroring(options)
+    asyncio.run(_mirror(session_options(**options), without_repeats(pairs), progress, mirroring))
 
 
 async def _mirror(

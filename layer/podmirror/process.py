@@ -61,10 +61,9 @@ class LocalProcess:
         Raises:
             CommandNotRunnable: There is no such program, or it may not be executed.
         """
+        check_runnable(command[0])
         try:
             return cls(await asyncio.create_subprocess_exec(*command))
-        except FileNotFoundError as error:
-            raise CommandNotRunnable(f"{command[0]}: command not found", NOT_FOUND_CODE) from error
         except OSError as error:
             raise CommandNotRunnable(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE_CODE) from error
 

@@ -291,10 +291,10 @@ def test_the_commands_own_options_are_left_to_it(monkeypatch):
     seen = []
     monkeypatch.setattr(execute, "run", lambda arguments, pairs, *_: seen.append((arguments, pairs)) or 0)
     execute.command.main(
-        ["-t", "pod/web", "-p", "80", "--", "python", "-t", "x", "-p", "9", "--help"], standalone_mode=False
+        ["-t", "pod/web", "-p", "80", "--", "python3", "-t", "x", "-p", "9", "--help"], standalone_mode=False
     )
 
-    assert seen == [(["python", "-t", "x", "-p", "9", "--help"], [PortPair(80, None)])]
+    assert seen == [(["python3", "-t", "x", "-p", "9", "--help"], [PortPair(80, None)])]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from podmirror_wire.frames import (
     Closed,
     Credit,
     Data,
+    Dismiss,
     Ended,
     Frame,
     Gap,
@@ -91,6 +92,7 @@ VECTORS: list[tuple[AnyFrame, str]] = [
     (Ended(9, Direction.TO_INITIATOR, 8), "00000012 14 0000000000000009 01 0000000000000008"),
     (Closed(9, CloseReason.CUT, 11), "00000012 15 0000000000000009 04 000000000000000b"),
     (Credit(9, 65536), "0000000d 16 0000000000000009 00010000"),
+    (Dismiss(9), "00000009 18 0000000000000009"),
     (
         Packet(2, 4, 0x0102030405060708, 1514, 3, b"\xde\xad"),
         "00000018 17 00000002 04 0102030405060708 000005ea 00000003 dead",
@@ -148,6 +150,7 @@ def test_every_kind_has_a_number_of_its_own():
         "Ended": 20,
         "Closed": 21,
         "Credit": 22,
+        "Dismiss": 24,
         "Packet": 23,
         "Ledger": 32,
         "Ping": 33,

@@ -22,6 +22,7 @@ def test_numbers_of_the_enumerations_are_part_of_the_protocol():
         "REPLACED": 5,
         "UNSUBSCRIBED": 6,
         "AGENT_ENDED": 7,
+        "SHED": 8,
     }
 
 

@@ -175,7 +175,7 @@ class Data(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Omitted(Frame):
-    """Agent to layer: bytes that were seen in order and are not sent, because nobody asked for this direction's bytes."""
+    """Agent to layer: bytes that were seen in order and are not sent, because nobody wants them."""
 
     KIND = 18
     FIXED = struct.Struct("!QBQQ")
@@ -228,6 +228,15 @@ class Credit(Frame):
     FIXED = struct.Struct("!QI")
     connection: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss(Frame):
+    """Layer to agent: no byte of this connection is wanted from now on; lengths go on as `Omitted`, and use no credit."""
+
+    KIND = 24
+    FIXED = struct.Struct("!Q")
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +330,7 @@ AnyFrame: TypeAlias = (
     | Ended
     | Closed
     | Credit
+    | Dismiss
     | Packet
     | Ledger
     | Ping

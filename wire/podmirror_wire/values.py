@@ -32,6 +32,8 @@ class CloseReason(IntEnum):
     """The initiator used the port pair for a new connection; the end of this one was missed."""
     UNSUBSCRIBED = 6
     AGENT_ENDED = 7
+    SHED = 8
+    """The agent's CPU budget was used up: the rest of this connection is not sent, only counted at its end."""
 
 
 class GapReason(IntEnum):

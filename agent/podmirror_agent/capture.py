@@ -24,6 +24,7 @@ import struct
 from collections.abc import Iterator
 
 from podmirror_agent.filters import DROP_ALL, Instruction, expression, raise_accept_length
+from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket, Way
 
 _SOL_PACKET = 263
@@ -53,6 +54,7 @@ _BLOCK = struct.Struct(
     "@IIIII"
 )  # version, offset to private area, status, packets, offset to the first packet
 _BLOCK_STATUS_OFFSET = 8
+_STATUS = struct.Struct("@I")
 _PACKET = struct.Struct(
     "@IIIIIIHH"
 )  # next offset, seconds, nanoseconds, captured, on the wire, status, mac, net
@@ -64,7 +66,7 @@ _STATISTICS = struct.Struct("@III")
 
 
 class Capture:
-    """A packet socket on all interfaces of the current network namespace, accepting nothing until `set_ports`."""
+    """A packet socket on all interfaces of the current network namespace, accepting nothing until `set_interest`."""
 
     def __init__(self, control_port: int, *, blocks: int = (RING_MEBIBYTES << 20) // BLOCK_BYTES) -> None:
         """Open the socket; needs CAP_NET_RAW.
@@ -109,41 +111,46 @@ class Capture:
         """Give the descriptor that turns readable when a block is ready."""
         return self._socket.fileno()
 
-    def set_ports(self, ports: frozenset[int]) -> None:
-        """Let packets of these ports through from now on; none at all if there are none."""
-        self._attach(_compile(expression(ports, self._control_port)) if ports else list(DROP_ALL))
+    def set_interest(self, interest: Interest) -> None:
+        """Let packets of this interest through from now on; none at all if it has no ports."""
+        if interest.ports:
+            self._attach(_compile(expression(interest.ports, self._control_port)))
+        else:
+            self._attach(list(DROP_ALL))
 
-    def read_packets(self) -> Iterator[CapturedPacket]:
-        """Give the packets of the blocks that are ready, at most `BLOCKS_PER_WAKE_UP` of them.
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
+        """Give the blocks that are ready to the mirror, at most `BLOCKS_PER_WAKE_UP` of them; `now` is monotonic seconds.
 
-        The bytes of a packet are valid until the next one is asked for.
+        Yields after each block, while what the mirror's sessions have of it in their outboxes may still refer to the ring.
         """
         for _ in range(BLOCKS_PER_WAKE_UP):
             start = self._block * BLOCK_BYTES
-            _, _, status, count, first = _BLOCK.unpack_from(self._view, start)
+            _, _, status, count, first = _BLOCK.unpack_from(self._ring, start)
             if not status & _TP_STATUS_USER:
                 return
-            yield from self._read_block(start + first, count)
-            struct.pack_into("@I", self._view, start + _BLOCK_STATUS_OFFSET, _TP_STATUS_KERNEL)
+            mirror.receive_block(self._ring, self._view, start + first, count, self.packet_at, now)
+            yield
+            _STATUS.pack_into(self._ring, start + _BLOCK_STATUS_OFFSET, _TP_STATUS_KERNEL)
             self._block = (self._block + 1) % self._blocks
 
-    def _read_block(self, position: int, count: int) -> Iterator[CapturedPacket]:
-        for _ in range(count):
-            following, seconds, nanoseconds, captured, length, _, mac, _ = _PACKET.unpack_from(
-                self._view, position
-            )
-            _, _, interface, hardware, kind = _ADDRESS.unpack_from(self._view, position + _ADDRESS_OFFSET)
-            way = self._way(kind, interface)
-            if way is not None and hardware in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK):
-                start = position + mac
-                yield CapturedPacket(
-                    self._view[start : start + captured],
-                    length,
-                    way,
-                    (interface, self._name(interface)),
-                    seconds * 1_000_000_000 + nanoseconds,
-                )
-            position += following
+    def packet_at(self, position: int) -> CapturedPacket | None:
+        """Give the packet at a position of the ring; None for one that is not for us.
+
+        Its bytes are valid until its block is given back.
+        """
+        _, seconds, nanoseconds, captured, length, _, mac, _ = _PACKET.unpack_from(self._ring, position)
+        _, _, interface, hardware, kind = _ADDRESS.unpack_from(self._ring, position + _ADDRESS_OFFSET)
+        way = self._way(kind, interface)
+        if way is None or hardware not in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK):
+            return None
+        start = position + mac
+        return CapturedPacket(
+            self._view[start : start + captured],
+            length,
+            way,
+            (interface, self._name(interface)),
+            seconds * 1_000_000_000 + nanoseconds,
+        )
 
     def drops(self) -> int:
         """Count the packets that the kernel dropped since the socket was opened, because the ring was full."""

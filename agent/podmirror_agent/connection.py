@@ -1,13 +1,29 @@
 """One connection of a subscribed port: its ends, its two streams, and how far it has come."""
 
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
-from podmirror_agent.stream import End, Hole, Piece, Stream, StreamEvent, distance
-from podmirror_wire.frames import Closed, Data, Ended, Gap, Opened
+from podmirror_agent.packet import Way
+from podmirror_agent.stream import UNKNOWN, End, Hole, Piece, Stream, StreamEvent, Unwanted, distance
+from podmirror_wire.frames import Closed, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.values import Direction, Endpoint
 
-ConnectionEvent = Opened | Data | Gap | Ended | Closed
+_PACKET_HOST, _PACKET_OUTGOING = 0, 4
+"""sll_pkttype of packet(7)."""
+
+
+class Shed(NamedTuple):
+    """Told of connections that are not mirrored because the agent's CPU budget is used up."""
+
+    port: int
+    """Of the responder."""
+    connections: int
+    """That are shed from now on."""
+    bytes: int
+    """Payload of one that has ended."""
+
+
+ConnectionEvent = Opened | Data | Omitted | Gap | Ended | Closed | Shed
 
 
 class State(Enum):
@@ -16,39 +32,70 @@ class State(Enum):
     HANDSHAKE = "handshake"
     OPEN = "open"
     CLOSED = "closed"
+    SHED = "shed"
+    """Not mirrored: only its end is looked at, to count its bytes."""
     FOREIGN = "foreign"
     """A call of the pod's own, from a port that is subscribed."""
 
 
-@dataclass(slots=True, eq=False)
 class Connection:
     """A connection of a subscribed port."""
 
-    number: int
-    initiator: tuple[bytes, int]
-    responder: tuple[bytes, int]
-    interface: str
-    streams: tuple[Stream, Stream]
-    """By direction."""
-    pod_time: int
-    """Of its first packet, nanoseconds since 1970."""
-    last_seen: float
-    late: bool = False
-    state: State = State.HANDSHAKE
-    initial_sequence: int | None = None
-    """Of the initiator's SYN."""
-    early: list[ConnectionEvent] = field(default_factory=list)
-    """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
-    early_charge: int = 0
-    """What that took from the budget."""
-    paths: list[str | None] = field(default_factory=lambda: [None, None])
-    """The interface of each direction."""
+    def __init__(
+        self,
+        number: int,
+        keys: tuple[bytes, bytes],
+        ends: tuple[tuple[bytes, int], tuple[bytes, int]],
+        streams: tuple[Stream, Stream],
+        interface: str,
+        pod_time: int,
+    ) -> None:
+        self.number = number
+        self.keys = keys
+        """Of its flows, by direction."""
+        self.initiator, self.responder = ends
+        self.streams = streams
+        """By direction."""
+        streams[0].reverse, streams[1].reverse = streams[1], streams[0]
+        self.interface = interface
+        self.pod_time = pod_time
+        """Of its first packet, nanoseconds since 1970."""
+        self.late = False
+        self.state = State.HANDSHAKE
+        self.initial_sequence: int = UNKNOWN
+        """Of the initiator's SYN."""
+        self.early: list[ConnectionEvent] = []
+        """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
+        self.early_charge: int = 0
+        """What that took from the budget."""
+        self.reset: tuple[Direction, int] | None = None
+        """A reset that its receiver may have ignored: its direction and sequence number."""
 
-    def passes_elsewhere(self, direction: Direction, interface: str) -> bool:
+    @property
+    def last_seen(self) -> float:
+        """When its last packet came, monotonic seconds."""
+        return max(self.streams[0].last_seen, self.streams[1].last_seen)
+
+    def passes_elsewhere(self, direction: Direction, interface: int, way: Way) -> bool:
         """Whether packets of that direction are followed on another interface; the first one seen is the one."""
-        if self.paths[direction] is None:
-            self.paths[direction] = interface
-        return self.paths[direction] != interface
+        stream = self.streams[direction]
+        if stream.interface == UNKNOWN:
+            stream.interface = interface
+            stream.packet_type = _PACKET_OUTGOING if way is Way.OUTGOING else _PACKET_HOST
+        return stream.interface != interface
+
+    def update_readiness(self) -> None:
+        """Say of each stream whether the fast path may go on with it."""
+        first, second = self.streams
+        begun = self.state is State.OPEN and first.next != UNKNOWN and second.next != UNKNOWN
+        first.ready = begun and first.plain
+        second.ready = begun and second.plain
+
+    @property
+    def may_be_over(self) -> bool:
+        """Whether both directions have ended, as far as can be told if a FIN was missed."""
+        first, second = self.streams
+        return (first.ended or first.fin_missed) and (second.ended or second.fin_missed)
 
     def opened(self) -> Opened:
         """Give the event that announces the connection."""
@@ -65,19 +112,20 @@ class Connection:
         """Give what a direction's stream read as events of this connection."""
         named: list[ConnectionEvent] = []
         for event in read:
-            match event:
-                case Piece(offset, payload):
-                    named.append(Data(self.number, direction, offset, payload))
-                case Hole(offset, length, reason):
-                    named.append(Gap(self.number, direction, offset, length, reason))
-                case End(offset):
-                    named.append(Ended(self.number, direction, offset))
+            if isinstance(event, Piece):
+                named.append(Data(self.number, direction, event.offset, event.payload))
+            elif isinstance(event, Unwanted):
+                named.append(Omitted(self.number, direction, event.offset, event.length))
+            elif isinstance(event, Hole):
+                named.append(Gap(self.number, direction, event.offset, event.length, event.reason))
+            elif isinstance(event, End):
+                named.append(Ended(self.number, direction, event.offset))
         return named
 
     def acknowledges_syn(self, acknowledgment: int) -> bool:
         """Whether a SYN-ACK answers our SYN: it acknowledges the SYN, and some of what came with it."""
-        end = self.streams[Direction.TO_RESPONDER].next_sequence
-        if self.initial_sequence is None or end is None:
+        end = self.streams[Direction.TO_RESPONDER].next
+        if self.initial_sequence == UNKNOWN or end == UNKNOWN:
             return False
         return distance(acknowledgment, self.initial_sequence) > 0 and distance(acknowledgment, end) <= 0
 

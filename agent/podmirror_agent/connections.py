@@ -12,17 +12,22 @@ before, so that refused connections and port scans open nothing. One whose SYN w
 the first payload of the initiator. A connection that ended stays for a while as a tombstone, or a retransmission of its last
 segments would look like a late join.
 
-A reset counts when its sequence number is inside the window and not before what was read already (RFC 5961, 3.2, as the
-receiver's kernel does); it discards what was parked, since the app never got that.
+A reset counts when its sequence number is the next in order. One further ahead in the window is answered by the receiver's
+kernel with an ACK, and obeyed when it comes again with the right number (RFC 5961, 3.2); but it was the right number if only
+the capture missed bytes. So it counts when nothing more is heard for a while, and what the receiver must have had before it
+is named. The same silence ends a connection of which a FIN may have been missed.
+
+A shed connection is not mirrored, and most of its packets do not pass the kernel filter. How many bytes it carried is told at
+its end, from the sequence numbers of its SYN and its FIN or RST.
 """
 
-from collections import deque
-
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
-from podmirror_agent.connection import Connection, ConnectionEvent, State
+from podmirror_agent.connection import Connection, ConnectionEvent, Shed, State
+from podmirror_agent.filters import connection_class
 from podmirror_agent.packet import Way
-from podmirror_agent.segment import ACK, FIN, RST, SYN, Segment
-from podmirror_agent.stream import MAX_WINDOW, Stream, distance
+from podmirror_agent.segment import ACK, FIN, PSH, RST, SYN, Segment
+from podmirror_agent.stream import MAX_WINDOW, UNKNOWN, distance
+from podmirror_agent.table import MAX_CONNECTIONS, ConnectionTable
 from podmirror_wire.frames import Closed
 from podmirror_wire.values import CloseReason, Direction
 
@@ -37,15 +42,16 @@ TOMBSTONE_SECONDS = 10.0
 """An ended connection is remembered: long enough for retransmissions of the last segments. TIME-WAIT's sixty seconds would
 keep 60,000 of them at 1,000 connections a second."""
 
-MAX_CONNECTIONS = 65_536
-"""Tracked at once, tombstones included; about 1 KiB each."""
+SILENCE_SECONDS = 1.0
+"""After a reset that may have been ignored, or a FIN that may have been missed: Linux answers the first at once, and would
+retransmit what was lost after a fifth of a second (TCP_RTO_MIN) or a round trip."""
 
 EXPIRY_INTERVAL_SECONDS = 5.0
 
+ALL_KEPT = 256
+"""Classes of connections (`filters.connection_class`), of which none is shed."""
+
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
-
-
-_Key = tuple[bytes, int, bytes, int]
 
 
 class Connections:
@@ -55,22 +61,27 @@ class Connections:
         self, budget: Budget, *, max_connections: int = MAX_CONNECTIONS, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self.ports: frozenset[int] = frozenset()
-        self.untracked = 0
-        """Segments that could open no connection because the table was full."""
+        self.table = ConnectionTable(budget, max_connections)
         self._budget = budget
-        self._max_connections = max_connections
         self._idle_seconds = idle_seconds
-        self._table: dict[_Key, Connection] = {}
-        self._tombstones: deque[tuple[float, _Key, Connection]] = deque()
-        self._last_number = 0
-        self._next_expiry: float | None = None
+        self._silent_until: dict[int, float] = {}
+        """When a connection that may be over is taken to be."""
+        self.kept: int = ALL_KEPT
+        """Classes of connections that are mirrored; the others are shed."""
+        self._next_expiry: float = 0.0
 
     def subscribe(self, ports: frozenset[int]) -> None:
         """Follow exactly these ports; connections of other ports are forgotten without an event."""
         self.ports = ports
-        for key, connection in list(self._table.items()):
+        for connection in self.table.all():
             if connection.responder[1] not in ports:
-                self._forget(key, connection)
+                self._forget(connection)
+
+    def want(self, number: int, direction: Direction, *, wanted: bool) -> None:
+        """Say whether anybody wants the bytes of a connection's direction from now on."""
+        connection = self.table.get(number)
+        if connection is not None:
+            connection.streams[direction].wanted = wanted
 
     def receive_segment(
         self, segment: Segment, way: Way, interface: tuple[int, str], pod_time: int, now: float
@@ -82,60 +93,63 @@ class Connections:
         direction = self._direction(segment, way)
         if direction is None:
             return []
-        key = _key(segment, direction)
-        connection = self._table.get(key)
+        connection = self.table.find(segment)
         events: list[ConnectionEvent] = []
         if segment.flags & SYN and not segment.flags & RST:
             connection = self._receive_syn(
-                segment, direction, key, connection, interface[1], pod_time, now, events
+                segment, direction, connection, interface[1], pod_time, now, events
             )
         elif connection is None:
-            connection = self._join_late(segment, direction, key, interface[1], pod_time, now, events)
+            connection = self._join_late(segment, direction, interface[1], pod_time, now, events)
         if connection is None or connection.state is State.CLOSED:
             return events
-        if connection.passes_elsewhere(direction, interface[1]):
+        if connection.passes_elsewhere(direction, interface[0], way):
             return events
-        connection.last_seen = now
-        if connection.state is State.FOREIGN:
-            return events
-        if segment.flags & RST:
-            self._receive_reset(segment, direction, key, connection, now, events)
-            return events
-        if connection.state is State.HANDSHAKE and not self._completes_handshake(
-            segment, direction, connection, events
-        ):
-            return events
-        self._receive_bytes(segment, direction, connection, events)
-        if connection.streams[0].ended and connection.streams[1].ended:
-            self._close(key, connection, CloseReason.FINISHED, now, events)
+        for either in connection.streams:
+            either.run = None  # what comes next in order comes behind these events
+        connection.streams[direction].last_seen = now
+        if connection.state is State.SHED:
+            self._receive_shed(segment, direction, connection, now, events)
+        elif connection.state is not State.FOREIGN:
+            self._receive(segment, direction, connection, now, events)
         return events
 
     def expire(self, now: float) -> list[ConnectionEvent]:
         """Close what has been silent for too long, and forget tombstones."""
         events: list[ConnectionEvent] = []
-        while self._tombstones and self._tombstones[0][0] <= now:
-            _, key, connection = self._tombstones.popleft()
-            if self._table.get(key) is connection:
-                del self._table[key]
-        if self._next_expiry is not None and now < self._next_expiry:
+        self.table.forget_buried(now)
+        for number in [number for number, due in self._silent_until.items() if due <= now]:
+            del self._silent_until[number]
+            connection = self.table.get(number)
+            if connection is not None:
+                self._end_in_silence(connection, now, events)
+        if now < self._next_expiry:
             return events
-        for key, connection in list(self._table.items()):
+        for connection in self.table.all():
             silent = now - connection.last_seen
-            if (connection.state is State.HANDSHAKE and silent >= HANDSHAKE_SECONDS) or (
-                connection.state is State.FOREIGN and silent >= self._idle_seconds
-            ):
-                self._forget(key, connection)
-            elif connection.state is State.OPEN and silent >= self._idle_seconds:
-                self._close(key, connection, CloseReason.IDLE, now, events)
-        self._next_expiry = now + EXPIRY_INTERVAL_SECONDS if self._table else None
+            if connection.state is State.OPEN:
+                if silent >= self._idle_seconds:
+                    self._close(connection, CloseReason.IDLE, now, events)
+            elif connection.state is State.HANDSHAKE:
+                if silent >= HANDSHAKE_SECONDS:
+                    self._forget(connection)
+            elif connection.state is not State.CLOSED and silent >= self._idle_seconds:
+                self._forget(connection)
+        self._next_expiry = now + EXPIRY_INTERVAL_SECONDS
         return events
 
-    def next_deadline(self) -> float | None:
-        """When `expire` next has something to look at; None while no connection is known."""
-        return self._next_expiry if self._table else None
+    def keep(self, classes: int) -> list[ConnectionEvent]:
+        """Mirror only connections of so many of the 256 classes: others are shed, to their end."""
+        self.kept = classes
+        events: list[ConnectionEvent] = []
+        for connection in self.table.all():
+            if connection.state is State.OPEN and connection_class(connection.initiator[1]) >= classes:
+                events.append(Closed(connection.number, CloseReason.SHED, 0))
+                self._shed(connection, events)
+        return events
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def _direction(self, segment: Segment, way: Way) -> Direction | None:
         to_port = segment.destination_port in self.ports
@@ -147,16 +161,39 @@ class Connections:
         if to_port and from_port:
             if segment.flags & SYN:
                 return TO_INITIATOR if segment.flags & ACK else TO_RESPONDER
-            return TO_INITIATOR if _key(segment, TO_INITIATOR) in self._table else TO_RESPONDER
+            return self.table.direction(segment) or TO_RESPONDER
         if to_port:
             return TO_RESPONDER
         return TO_INITIATOR if from_port else None
+
+    def _receive(
+        self,
+        segment: Segment,
+        direction: Direction,
+        connection: Connection,
+        now: float,
+        events: list[ConnectionEvent],
+    ) -> None:
+        if segment.flags & RST:
+            self._receive_reset(segment, direction, connection, now, events)
+            return
+        connection.reset = None
+        if connection.state is State.HANDSHAKE and not self._completes_handshake(
+            segment, direction, connection, events
+        ):
+            return
+        self._receive_bytes(segment, direction, connection, events)
+        if connection.streams[0].ended and connection.streams[1].ended:
+            self._close(connection, CloseReason.FINISHED, now, events)
+            return
+        if connection.may_be_over:
+            self._silent_until[connection.number] = now + SILENCE_SECONDS
+        connection.update_readiness()
 
     def _receive_syn(
         self,
         segment: Segment,
         direction: Direction,
-        key: _Key,
         connection: Connection | None,
         interface: str,
         pod_time: int,
@@ -171,59 +208,29 @@ class Connections:
                 return connection
             # The responder accepts another SYN than the one we know of, so a new connection uses this port pair.
             if connection is not None and connection.state is State.OPEN:
-                self._close(key, connection, CloseReason.REPLACED, now, events)
-            return self._begin(key, interface, pod_time, now, initial)
+                self._close(connection, CloseReason.REPLACED, now, events)
+            return self._begin(segment, direction, interface, pod_time, now, initial)
         if direction is TO_INITIATOR:
-            self._ignore_call(key, interface, pod_time, now)
+            # The pod calls out from a subscribed port; the answers look like the beginning of a late join.
+            if connection is None:
+                call = self._begin(segment, direction, interface, pod_time, now, UNKNOWN)
+                if call is not None:
+                    call.state = State.FOREIGN
             return None
         if connection is not None and connection.state is State.OPEN:
             return None  # whether the responder takes it for a new connection, its SYN-ACK will tell
         if (
             connection is not None
-            and connection.state is State.HANDSHAKE
+            and connection.state in (State.HANDSHAKE, State.SHED)
             and connection.initial_sequence == segment.sequence
         ):
             return connection
-        return self._begin(key, interface, pod_time, now, segment.sequence)
-
-    def _ignore_call(self, key: _Key, interface: str, pod_time: int, now: float) -> None:
-        """The pod calls out from a subscribed port; the answers look like the beginning of a late join."""
-        if key not in self._table:
-            call = self._begin(key, interface, pod_time, now, None)
-            if call is not None:
-                call.state = State.FOREIGN
-
-    def _begin(
-        self, key: _Key, interface: str, pod_time: int, now: float, initial_sequence: int | None
-    ) -> Connection | None:
-        if key not in self._table and len(self._table) >= self._max_connections:
-            self.untracked += 1
-            return None
-        if key in self._table:
-            self._forget(key, self._table[key])
-        self._last_number += 1
-        connection = Connection(
-            number=self._last_number,
-            initiator=(key[0], key[1]),
-            responder=(key[2], key[3]),
-            interface=interface,
-            streams=(Stream(self._budget), Stream(self._budget)),
-            pod_time=pod_time,
-            last_seen=now,
-            initial_sequence=initial_sequence,
-        )
-        if initial_sequence is not None:
-            connection.streams[TO_RESPONDER].begin((initial_sequence + 1) & 0xFFFFFFFF)
-        self._table[key] = connection
-        if self._next_expiry is None:
-            self._next_expiry = now + EXPIRY_INTERVAL_SECONDS
-        return connection
+        return self._begin(segment, direction, interface, pod_time, now, segment.sequence)
 
     def _join_late(
         self,
         segment: Segment,
         direction: Direction,
-        key: _Key,
         interface: str,
         pod_time: int,
         now: float,
@@ -231,7 +238,9 @@ class Connections:
     ) -> Connection | None:
         if segment.flags & RST or direction is TO_INITIATOR or not segment.length:
             return None
-        connection = self._begin(key, interface, pod_time, now, None)
+        if segment.length == 1 and not segment.flags & PSH:
+            return None  # a keep-alive probe, whose byte is garbage or old (RFC 9293, 3.8.4)
+        connection = self._begin(segment, direction, interface, pod_time, now, UNKNOWN)
         if connection is not None:
             connection.late = True
             connection.streams[TO_RESPONDER].begin(segment.sequence)
@@ -242,26 +251,28 @@ class Connections:
         self, segment: Segment, direction: Direction, connection: Connection, events: list[ConnectionEvent]
     ) -> bool:
         """Whether the connection is open after this segment, so that its bytes count."""
-        initiator_next = connection.streams[TO_RESPONDER].next_sequence
+        stream = connection.streams[TO_RESPONDER]
         if direction is TO_INITIATOR:
             if segment.flags & SYN:
                 connection.streams[TO_INITIATOR].begin((segment.sequence + 1) & 0xFFFFFFFF)
+                if connection_class(connection.initiator[1]) >= self.kept:
+                    self._shed(connection, events)
+                    return False
             # More than the SYN acknowledged: the app got the SYN's data, and can answer before the handshake ends.
-            fast = (
-                connection.early and initiator_next is not None and segment.acknowledgment == initiator_next
-            )
+            fast = bool(connection.early) and segment.acknowledgment == stream.next
             if fast:
                 self._open(connection, events)
-            return bool(fast)
+            return fast
         if segment.flags & SYN:
-            if segment.length and not connection.early and self._budget.take(segment.length + OVERHEAD_BYTES):
+            if (
+                segment.length
+                and not connection.early_charge
+                and self._budget.take(segment.length + OVERHEAD_BYTES)
+            ):
                 connection.early_charge = segment.length + OVERHEAD_BYTES
-                stream = connection.streams[TO_RESPONDER]
                 first = (segment.sequence + 1) & 0xFFFFFFFF
-                connection.early += connection.events(
-                    direction,
-                    stream.receive_segment(first, segment.payload, segment.length),
-                )
+                read = stream.receive_segment(first, segment.payload, segment.length)
+                connection.early += connection.events(direction, read)
             return False
         if not segment.flags & ACK:
             return False
@@ -280,7 +291,7 @@ class Connections:
         if segment.flags & ACK:
             acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
             if acknowledged:
-                events += connection.events(Direction(1 - direction), acknowledged)
+                events += connection.events(direction.reverse, acknowledged)
         if segment.length or segment.flags & FIN:
             sequence = segment.sequence + 1 if segment.flags & SYN else segment.sequence
             read = connection.streams[direction].receive_segment(
@@ -293,53 +304,108 @@ class Connections:
         self,
         segment: Segment,
         direction: Direction,
-        key: _Key,
         connection: Connection,
         now: float,
         events: list[ConnectionEvent],
     ) -> None:
         if connection.state is State.HANDSHAKE:
-            self._forget(key, connection)
+            self._forget(connection)
             return
-        expected = connection.streams[direction].next_sequence
-        fin = 1 if connection.streams[direction].ended else 0
-        if expected is not None and not 0 <= distance(segment.sequence, expected) < MAX_WINDOW + fin:
+        stream = connection.streams[direction]
+        ahead = distance(segment.sequence, stream.next) if stream.next != UNKNOWN else 0
+        if not 0 <= ahead < MAX_WINDOW:
             return
         if segment.flags & ACK:
             acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
-            events += connection.events(Direction(1 - direction), acknowledged)
-        reason = (
-            CloseReason.RESET_BY_INITIATOR if direction is TO_RESPONDER else CloseReason.RESET_BY_RESPONDER
-        )
-        self._close(key, connection, reason, now, events)
+            events += connection.events(direction.reverse, acknowledged)
+        connection.reset = (direction, segment.sequence)
+        if ahead == 0 or (ahead == 1 and stream.fin_missed):
+            self._end_in_silence(connection, now, events)
+        else:
+            self._silent_until[connection.number] = now + SILENCE_SECONDS
 
-    def _close(
+    def _end_in_silence(self, connection: Connection, now: float, events: list[ConnectionEvent]) -> None:
+        """Close a connection whose reset was obeyed, or whose FIN was missed, unless it has gone on since."""
+        if connection.state is not State.OPEN:
+            return
+        if connection.reset is not None:
+            direction, sequence = connection.reset
+            stream = connection.streams[direction]
+            events += connection.events(direction.reverse, stream.reverse.receive_reset_of_reverse())
+            events += connection.events(direction, stream.receive_reset(sequence))
+            by_initiator = direction is TO_RESPONDER
+            reason = CloseReason.RESET_BY_INITIATOR if by_initiator else CloseReason.RESET_BY_RESPONDER
+            self._close(connection, reason, now, events)
+        elif connection.may_be_over:
+            for stream in connection.streams:
+                events += connection.events(stream.direction, stream.receive_end())
+            self._close(connection, CloseReason.FINISHED, now, events)
+
+    def _shed(self, connection: Connection, events: list[ConnectionEvent]) -> None:
+        self._discard(connection)
+        connection.state = State.SHED
+        events.append(Shed(connection.responder[1], 1, 0))
+
+    def _receive_shed(
         self,
-        key: _Key,
+        segment: Segment,
+        direction: Direction,
         connection: Connection,
-        reason: CloseReason,
         now: float,
         events: list[ConnectionEvent],
     ) -> None:
+        """Count a direction that ends by the distance of its end from what was mirrored of it."""
+        stream = connection.streams[direction]
+        if not segment.flags & (FIN | RST) or stream.ended:
+            return
+        if stream.wanted and stream.next != UNKNOWN:
+            carried = (segment.sequence + segment.length - stream.next) & 0xFFFFFFFF
+            if segment.flags & FIN or carried < MAX_WINDOW:
+                events.append(Shed(connection.responder[1], 0, carried))
+        stream.ended = True
+        if segment.flags & RST or (connection.streams[0].ended and connection.streams[1].ended):
+            self._bury(connection, now)
+
+    def _close(
+        self, connection: Connection, reason: CloseReason, now: float, events: list[ConnectionEvent]
+    ) -> None:
         events.append(Closed(connection.number, reason, 0))
+        self._discard(connection)
+        self._bury(connection, now)
+
+    def _bury(self, connection: Connection, now: float) -> None:
         connection.state = State.CLOSED
-        for stream in connection.streams:
-            stream.discard()
-        self._tombstones.append((now + TOMBSTONE_SECONDS, key, connection))
+        self.table.bury(connection, now + TOMBSTONE_SECONDS)
 
-    def _drop_early(self, connection: Connection) -> None:
-        connection.early.clear()
-        self._budget.give(connection.early_charge)
-        connection.early_charge = 0
+    def _begin(
+        self,
+        segment: Segment,
+        direction: Direction,
+        interface: str,
+        pod_time: int,
+        now: float,
+        initial_sequence: int,
+    ) -> Connection | None:
+        known = self.table.find(segment)
+        if known is not None:
+            self._forget(known)
+        connection = self.table.begin(segment, direction, interface, pod_time, now)
+        if connection is not None and initial_sequence != UNKNOWN:
+            connection.initial_sequence = initial_sequence
+            connection.streams[TO_RESPONDER].begin((initial_sequence + 1) & 0xFFFFFFFF)
+        return connection
 
-    def _forget(self, key: _Key, connection: Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         self._drop_early(connection)
         for stream in connection.streams:
             stream.discard()
-        del self._table[key]
+        self._silent_until.pop(connection.number, None)
 
+    def _drop_early(self, connection: Connection) -> None:
+        connection.early = []
+        self._budget.give(connection.early_charge)
+        connection.early_charge = 0
 
-def _key(segment: Segment, direction: Direction) -> _Key:
-    if direction is TO_RESPONDER:
-        return (segment.source, segment.source_port, segment.destination, segment.destination_port)
-    return (segment.destination, segment.destination_port, segment.source, segment.source_port)
+    def _forget(self, connection: Connection) -> None:
+        self._discard(connection)
+        self.table.remove(connection)

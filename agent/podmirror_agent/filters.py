@@ -40,3 +40,8 @@ def raise_accept_length(instructions: list[Instruction]) -> list[Instruction]:
         (code, jump_true, jump_false, ACCEPT_LENGTH if code == _RETURN_CONSTANT and constant else constant)
         for code, jump_true, jump_false, constant in instructions
     ]
+
+
+def connection_class(port: int) -> int:
+    """Give the class of a connection, 0 to 255, from its initiator's port: what decides which connections are shed."""
+    return ((port * 40503) >> 8) & 255

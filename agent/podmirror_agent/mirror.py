@@ -1,30 +1,29 @@
 """From packets to the frames of each session: the agent's core, with all of its rules and none of its I/O.
 
 Several layers may be connected at a time, each with its own subscriptions. Packets are decoded and reassembled once; each
-connection's events go to the sessions that subscribed its port. A session that subscribes while a connection is already being
-followed learns of it as a late join at its next event: what it has missed before is unknown to it.
+connection's events go to the sessions that subscribed its port, its audience. A session that subscribes while a connection is
+already being followed learns of it as a late join at its next event: what it has missed before is unknown to it.
 """
 
 import re
-import secrets
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from mmap import mmap
+from typing import NamedTuple
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.connection import ConnectionEvent
-from podmirror_agent.connections import Connections
-from podmirror_agent.outbox import Outbox
+from podmirror_agent.connection import ConnectionEvent, Shed
+from podmirror_agent.connections import ALL_KEPT, Connections
+from podmirror_agent.fastpath import Run, walk
 from podmirror_agent.packet import CapturedPacket
 from podmirror_agent.segment import Undecoded, decode_ethernet
+from podmirror_agent.session import Session
 from podmirror_wire.errors import ProtocolError, UnexpectedFrame
 from podmirror_wire.frames import (
     AnyFrame,
     Closed,
     Credit,
-    Data,
-    Gap,
+    Dismiss,
     Ledger,
-    Omitted,
     Opened,
     Options,
     Subscribe,
@@ -33,50 +32,41 @@ from podmirror_wire.frames import (
 )
 from podmirror_wire.values import CloseReason, Direction
 
-DEFAULT_WINDOW = 256 * 1024
-"""Initial credit of a connection in bytes, unless the options say otherwise: the tunnel's bandwidth-delay product at
-50 MB/s and 5 ms."""
-
 MAX_WINDOW = 64 << 20
 
 
-class Session:
-    """One layer's options, subscriptions and outgoing frames."""
+class Interest(NamedTuple):
+    """What the kernel filter must let through."""
 
-    def __init__(self, budget: Budget) -> None:
-        self.identifier = secrets.token_bytes(16)
-        self.wants_responder_bytes = False
-        self.subscriptions: dict[int, int] = {}
-        """Port by request."""
-        self.outbox = Outbox(budget, window=DEFAULT_WINDOW)
-        self.counts = dict.fromkeys(
-            ("connections", "late_joins", "bytes_seen", "gaps", "gap_bytes", "cut_connections", "cut_bytes"),
-            0,
-        )
-        self.known: dict[int, int | None] = {}
-        """Request, and so subscription, by open connection; None once it was closed here before it ended in the pod."""
+    ports: frozenset[int] = frozenset()
+    """That some session subscribed."""
+    responder_bytes: bool = False
+    """Whether the packets from those ports are wanted whole."""
+    kept: int = ALL_KEPT
+    """Classes of connections (`filters.connection_class`) that are not shed."""
 
-    @property
-    def ports(self) -> frozenset[int]:
-        """The subscribed ports."""
-        return frozenset(self.subscriptions.values())
+
+class _Followed:
+    """A connection that is open."""
+
+    def __init__(self, opened: Opened, audience: list[Session]) -> None:
+        self.opened = opened
+        self.audience = audience
 
 
 class Mirror:
     """Gives packets to `Connections`, and its events to the sessions."""
 
     def __init__(self, budget: Budget) -> None:
+        self.interest = Interest()
+        """What the sessions want now."""
         self._budget = budget
         self._connections = Connections(budget)
+        self._connections.table.wants_responder_bytes = False
         self._sessions: list[Session] = []
-        self._opened: dict[int, Opened] = {}
+        self._followed: dict[int, _Followed] = {}
         self._undecoded = dict.fromkeys(Undecoded, 0)
-        self._packets = 0
-
-    @property
-    def ports(self) -> frozenset[int]:
-        """All ports that some session subscribed: what the kernel filter must let through."""
-        return frozenset().union(*(session.ports for session in self._sessions))
+        self._packets: int = 0
 
     def add_session(self) -> Session:
         """Begin a session without subscriptions."""
@@ -84,78 +74,151 @@ class Mirror:
         self._sessions.append(session)
         return session
 
+    def leave(self, session: Session) -> None:
+        """Follow nothing more for a session that is about to end."""
+        session.subscriptions.clear()
+        self._follow_interest()
+
     def remove_session(self, session: Session) -> None:
         """End a session; what it had not taken is dropped."""
         session.outbox.discard()
         self._sessions.remove(session)
-        self._follow_subscribed_ports()
+        self._follow_interest()
 
     def receive_frame(self, session: Session, frame: AnyFrame, pod_time: int) -> None:
         """Take a frame of an authenticated layer.
 
-        Afterwards `ports` says what the kernel filter must let through. It is for the caller to set that filter before the
+        Afterwards `interest` says what the kernel filter must let through. It is for the caller to set that filter before the
         output of the session is written, so that `Subscribed` is true when the layer reads it.
 
         Raises:
             ProtocolError: A frame that no layer sends, or an option that this agent does not know.
         """
-        match frame:
-            case Credit():
-                session.outbox.receive_credit(frame.connection, frame.bytes)
-            case Options():
-                self._receive_options(session, frame)
-            case Subscribe():
-                session.subscriptions[frame.request] = frame.port
-                self._follow_subscribed_ports()
-                session.outbox.send(Subscribed(frame.request, pod_time))
-            case Unsubscribe():
-                self._unsubscribe(session, frame.request)
-            case _:
-                raise UnexpectedFrame(f"{type(frame).__name__} from a layer")
+        if isinstance(frame, Credit):
+            session.outbox.receive_credit(frame.connection, frame.bytes)
+        elif isinstance(frame, Dismiss):
+            session.outbox.dismiss(frame.connection)
+            self._update_wanted(frame.connection)
+        elif isinstance(frame, Options):
+            self._receive_options(session, frame)
+        elif isinstance(frame, Subscribe):
+            session.subscriptions[frame.request] = frame.port
+            self._follow_interest()
+            session.outbox.send(Subscribed(frame.request, pod_time))
+        elif isinstance(frame, Unsubscribe):
+            session.unsubscribe(frame.request)
+            self._follow_interest()
+        else:
+            raise UnexpectedFrame(f"{type(frame).__name__} from a layer")
 
     def receive_packets(self, packets: Iterable[CapturedPacket], now: float) -> None:
-        """Take captured packets; `now` is monotonic, in seconds."""
+        """Take captured packets, the careful way; `now` is monotonic, in seconds."""
         for packet in packets:
             self._packets += 1
-            segment = decode_ethernet(packet.packet, packet.wire_length)
-            if isinstance(segment, Undecoded):
-                self._undecoded[segment] += 1
-                continue
-            self._pass_on(
-                self._connections.receive_segment(segment, packet.way, packet.interface, packet.pod_time, now)
-            )
+            for event in self._receive_packet(packet, now):
+                self._pass_on(event)
+
+    def receive_block(
+        self,
+        ring: mmap,
+        view: memoryview,
+        position: int,
+        count: int,
+        packet_at: Callable[[int], CapturedPacket | None],
+        now: float,
+    ) -> None:
+        """Take a block of the capture's ring.
+
+        Args:
+            ring: The mapped ring.
+            view: The same. Outboxes may refer to it afterwards, until `Outbox.keep` was called.
+            position: Of the block's first packet, bytes into the ring.
+            count: Packets in the block.
+            packet_at: Gives the packet at a position; None for one of a kind that is not captured.
+            now: Monotonic seconds.
+        """
+
+        def careful(at: int) -> list[ConnectionEvent]:
+            packet = packet_at(at)
+            return self._receive_packet(packet, now) if packet is not None else []
+
+        self._packets += count
+        for each in walk(ring, view, position, count, self._connections.table.flows, now, careful):
+            if isinstance(each, Run):
+                if each.stream.run is each:
+                    each.stream.run = None
+                self._pass_run(each)
+            else:
+                self._pass_on(each)
 
     def expire(self, now: float) -> None:
         """Close connections that have been silent for too long."""
-        self._pass_on(self._connections.expire(now))
+        for event in self._connections.expire(now):
+            self._pass_on(event)
+
+    def keep(self, classes: int) -> None:
+        """Mirror only connections of so many of the 256 classes (`filters.connection_class`) and shed the others."""
+        for event in self._connections.keep(classes):
+            self._pass_on(event)
+        self._follow_interest()
 
     def close_connections(self, reason: CloseReason) -> None:
         """Close every connection towards every layer, for an agent that is about to end."""
         for session in self._sessions:
             session.outbox.close_all(lambda _: True, reason)
 
-    def ledger(self, session: Session, drops: int) -> Ledger:
-        """Say what was seen and lost so far; `drops` are the kernel's since the session began."""
+    def ledger(self, session: Session, capture: dict[str, int]) -> Ledger:
+        """Say what was seen and lost so far, with what the capture counted itself since the session began."""
         return Ledger(
             {
-                **session.counts,
-                "cut_connections": session.outbox.cut_connections,
-                "cut_bytes": session.outbox.cut_bytes,
-                "waiting_bytes": session.outbox.waiting_bytes,
-                "kernel_drops": drops,
+                **session.counts(),
+                **capture,
                 "packets": self._packets,
                 "fragments": self._undecoded[Undecoded.FRAGMENT],
                 "malformed": self._undecoded[Undecoded.MALFORMED],
-                "untracked": self._connections.untracked,
+                "untracked": self._connections.table.untracked,
+                "buffer_bytes": self._budget.held,
             }
         )
 
-    def _follow_subscribed_ports(self) -> None:
-        ports = self.ports
+    def _receive_packet(self, packet: CapturedPacket, now: float) -> list[ConnectionEvent]:
+        segment = decode_ethernet(packet.packet, packet.wire_length)
+        if isinstance(segment, Undecoded):
+            self._undecoded[segment] += 1
+            return []
+        return self._connections.receive_segment(segment, packet.way, packet.interface, packet.pod_time, now)
+
+    def _follow_interest(self) -> None:
+        """Bring what is followed, and for whom, in line with what the sessions want."""
+        ports = frozenset[int]().union(*(session.ports for session in self._sessions))
+        responder_bytes = any(session.wants_responder_bytes for session in self._sessions if session.ports)
+        self.interest = Interest(ports, responder_bytes, self._connections.kept)
         self._connections.subscribe(ports)
-        self._opened = {number: each for number, each in self._opened.items() if each.responder.port in ports}
+        self._connections.table.wants_responder_bytes = responder_bytes
+        self._followed = {
+            number: each for number, each in self._followed.items() if each.opened.responder.port in ports
+        }
         for session in self._sessions:
-            session.known = {number: of for number, of in session.known.items() if number in self._opened}
+            session.known = {number: of for number, of in session.known.items() if number in self._followed}
+        for number, followed in self._followed.items():
+            followed.audience = self._audience(number, followed.opened.responder.port)
+            self._update_wanted(number)
+
+    def _audience(self, number: int, port: int) -> list[Session]:
+        return [
+            session
+            for session in self._sessions
+            if port in session.ports and session.known.get(number, 0) is not None
+        ]
+
+    def _update_wanted(self, number: int) -> None:
+        followed = self._followed.get(number)
+        if followed is None:
+            return
+        listeners = [each for each in followed.audience if each.listens(number)]
+        self._connections.want(number, Direction.TO_RESPONDER, wanted=bool(listeners))
+        answers = any(each.wants_responder_bytes for each in listeners)
+        self._connections.want(number, Direction.TO_INITIATOR, wanted=answers)
 
     def _receive_options(self, session: Session, options: Options) -> None:
         if session.subscriptions:
@@ -168,64 +231,30 @@ class Mirror:
             else:
                 raise ProtocolError(f"this agent has no option {name[:40]}={value[:40]}")
 
-    def _unsubscribe(self, session: Session, request: int) -> None:
-        if session.subscriptions.pop(request, None) is None:
+    def _pass_run(self, run: Run) -> None:
+        number = run.stream.connection
+        followed = self._followed.get(number)
+        if followed is None:  # its subscription ended within the block
             return
-        session.outbox.close_all(
-            lambda number: session.known.get(number) == request, CloseReason.UNSUBSCRIBED
-        )
-        session.known = {number: None if of == request else of for number, of in session.known.items()}
-        self._follow_subscribed_ports()
+        for session in followed.audience:
+            if number not in session.known:
+                session.announce(followed.opened, late=True)
+            session.receive_run(run)
 
-    def _pass_on(self, events: list[ConnectionEvent]) -> None:
-        for event in events:
-            if isinstance(event, Opened):
-                self._opened[event.connection] = event
-            opened = self._opened[event.connection]
+    def _pass_on(self, event: ConnectionEvent) -> None:
+        if isinstance(event, Shed):
             for session in self._sessions:
-                request = _subscription(session, opened.responder.port)
-                if request is not None:
-                    self._pass_to(session, request, event, opened)
-            if isinstance(event, Closed):
-                del self._opened[event.connection]
-
-    def _pass_to(self, session: Session, request: int, event: ConnectionEvent, opened: Opened) -> None:
-        counts = session.counts
-        if event.connection not in session.known:
-            if isinstance(event, Closed):
-                return
-            session.known[event.connection] = request
-            late = opened.late or not isinstance(event, Opened)
-            counts["connections"] += 1
-            counts["late_joins"] += late
-            session.outbox.send_for(replace(opened, late=late))
-        elif session.known[event.connection] is None:
-            if isinstance(event, Closed):
-                del session.known[event.connection]
+                session.receive_shed(event)
             return
-        match event:
-            case Data() if event.direction is Direction.TO_INITIATOR and not session.wants_responder_bytes:
-                session.outbox.send_for(
-                    Omitted(event.connection, event.direction, event.offset, len(event.payload))
-                )
-            case Data():
-                counts["bytes_seen"] += len(event.payload)
-                session.outbox.send_for(event)
-            case Gap():
-                if event.direction is Direction.TO_RESPONDER or session.wants_responder_bytes:
-                    counts["gaps"] += 1
-                    counts["gap_bytes"] += event.length
-                session.outbox.send_for(event)
-            case Closed():
+        if isinstance(event, Opened):
+            port = event.responder.port
+            self._followed[event.connection] = _Followed(event, self._audience(event.connection, port))
+        followed = self._followed[event.connection]
+        for session in followed.audience:
+            if event.connection not in session.known and not isinstance(event, Closed):
+                session.announce(followed.opened, late=not isinstance(event, Opened))
+            session.receive_event(event)
+        if isinstance(event, Closed):
+            for session in self._sessions:
                 session.known.pop(event.connection, None)
-                session.outbox.send_for(event)
-            case Opened():
-                pass
-            case _:
-                session.outbox.send_for(event)
-
-
-def _subscription(session: Session, port: int) -> int | None:
-    return next(
-        (request for request, subscribed in session.subscriptions.items() if subscribed == port), None
-    )
+            del self._followed[event.connection]

@@ -5,12 +5,19 @@ reads. Frames of a connection that has no credit wait in a queue of its own, so 
 All frames wait there, too, while the tunnel does not keep up (`output` is over its high-water mark); they leave in turns, a
 frame of each connection at a time. Waiting bytes are taken from the agent's budget. When that is used up, or one connection's
 queue is over its own limit, a connection is cut: what waited for it is counted and dropped, and the layer is told.
+
+The usual case is shorter: a run of bytes for a connection of which nothing waits, with credit and a tunnel that keeps up, goes
+straight to the output, as a header and the pieces as they were captured. Those may be parts of the capture's ring, so whoever
+gives a block of it back calls `keep` first.
 """
 
+import struct
 from collections import deque
 from collections.abc import Callable
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
+from podmirror_agent.fastpath import LARGE_BYTES, Run
+from podmirror_wire.codec import HEADER
 from podmirror_wire.frames import (
     MAX_DATA_BYTES,
     AnyFrame,
@@ -20,7 +27,7 @@ from podmirror_wire.frames import (
     Omitted,
     Opened,
 )
-from podmirror_wire.values import CloseReason
+from podmirror_wire.values import CloseReason, Direction
 
 MAX_WAITING_BYTES = 4 << 20
 """Per connection: a local process in a debugger may stop for a while and lose nothing of a request of some megabytes."""
@@ -32,18 +39,24 @@ MAX_OUTPUT_BYTES = 2 * HIGH_WATER_BYTES
 """Output beyond which connections that must be cut before the layer has heard of them are told of in the ledger alone."""
 
 
+_HEADER = struct.Struct(HEADER.format + Data.FIXED.format.lstrip("!"))
+"""Of a data frame, length prefix and kind included."""
+
+
 class _Queue:
     """The frames of one connection."""
 
-    __slots__ = ("charged", "closing", "credit", "frames", "waiting_bytes")
+    __slots__ = ("charged", "closing", "credit", "dismissed", "frames", "waiting_bytes")
 
     def __init__(self, credit: int) -> None:
-        self.credit = credit
+        self.credit: int = credit
         self.frames: deque[ConnectionFrame] = deque()
         self.closing = False
-        self.waiting_bytes = 0
+        self.dismissed = False
+        """Whether the layer wants only the number of bytes."""
+        self.waiting_bytes: int = 0
         """Payload bytes."""
-        self.charged = 0
+        self.charged: int = 0
         """Taken from the budget: the payload, and what each frame costs besides."""
 
 
@@ -67,10 +80,12 @@ class Outbox:
         self._queues: dict[int, _Queue] = {}
         self._ready: dict[int, None] = {}
         """Connections with frames that only the high-water mark holds back, in turn."""
-        self._output: deque[bytes] = deque()
-        self._output_bytes = 0
-        self.cut_connections = 0
-        self.cut_bytes = 0
+        self._output: list[bytes | memoryview] = []
+        self._output_bytes: int = 0
+        self._views: int = 0
+        """How many parts of the output belong to the capture's ring."""
+        self.cut_connections: int = 0
+        self.cut_bytes: int = 0
 
     def send(self, frame: AnyFrame) -> None:
         """Put a frame of the session itself into the output."""
@@ -79,12 +94,27 @@ class Outbox:
     def send_for(self, frame: ConnectionFrame) -> None:
         """Put a frame of a connection into the output, or let it wait.
 
-        Frames of a connection that was cut, or never opened here, are dropped.
+        Frames of a connection that was cut are dropped, and their bytes are counted as cut.
         """
         if isinstance(frame, Opened) and frame.connection not in self._queues:
             self._queues[frame.connection] = _Queue(self.window)
         queue = self._queues.get(frame.connection)
-        if queue is None or queue.closing or _extends_last(queue, frame):
+        if queue is None:
+            self.cut_bytes += _payload_bytes(frame)
+            return
+        if queue.closing:
+            return
+        if queue.dismissed:
+            frame = _without_payload(frame)
+        if not queue.frames and self._output_bytes < self._high_water_bytes:
+            size = _payload_bytes(frame)
+            if size <= queue.credit and size <= MAX_DATA_BYTES:
+                queue.credit -= size
+                self._emit(frame)
+                if isinstance(frame, Closed):
+                    del self._queues[frame.connection]
+                return
+        if _extends_last(queue, frame):
             return
         if self._make_room(frame, queue):
             queue.frames.append(frame)
@@ -92,14 +122,76 @@ class Outbox:
             self._ready[frame.connection] = None
             self._flow()
 
+    def send_run(self, run: Run) -> None:
+        """Do the same with a run of wanted bytes, which were not yet joined."""
+        stream = run.stream
+        queue = self._queues.get(stream.connection)
+        size = run.length
+        if queue is None:
+            self.cut_bytes += size
+            return
+        if (
+            queue.frames
+            or queue.closing
+            or queue.dismissed
+            or queue.credit < size
+            or size > MAX_DATA_BYTES
+            or self._output_bytes >= self._high_water_bytes
+        ):
+            payload = b"".join(run.pieces)
+            self.send_for(Data(stream.connection, stream.direction, run.offset, payload))
+            return
+        queue.credit -= size
+        header = _HEADER.pack(
+            1 + Data.FIXED.size + size, Data.KIND, stream.connection, stream.direction, run.offset
+        )
+        if size < LARGE_BYTES:
+            self._output.append(b"".join((header, *run.pieces)))
+        else:
+            self._output.append(header)
+            self._output += run.pieces
+            self._views += len(run.pieces)
+        self._output_bytes += len(header) + size
+
+    def send_omitted(self, connection: int, direction: Direction, offset: int, length: int) -> None:
+        """Do the same with bytes that are not wanted."""
+        self.send_for(Omitted(connection, direction, offset, length))
+
+    def keep(self) -> None:
+        """Copy what belongs to the capture's ring, which is about to be given back."""
+        if self._views:
+            self._output = [bytes(part) if isinstance(part, memoryview) else part for part in self._output]
+            self._views = 0
+
+    def dismiss(self, connection: int) -> None:
+        """Send no more payload of a connection, only the number of its bytes."""
+        queue = self._queues.get(connection)
+        if queue is None or queue.dismissed:
+            return
+        queue.dismissed = True
+        waiting, queue.frames = queue.frames, deque()
+        for frame in waiting:
+            payload = _payload_bytes(frame)
+            queue.waiting_bytes -= payload
+            if _extends_last(queue, bare := _without_payload(frame)):
+                payload += OVERHEAD_BYTES
+            else:
+                queue.frames.append(bare)
+            queue.charged -= payload
+            self._budget.give(payload)
+        if queue.frames:
+            self._ready[connection] = None
+            self._flow()
+
+    def is_dismissed(self, connection: int) -> bool:
+        """Whether the layer wants no bytes of a connection, or cannot have them any more."""
+        queue = self._queues.get(connection)
+        return queue is None or queue.dismissed
+
     @property
     def has_output(self) -> bool:
         """Whether `take_output` has something to give."""
         return bool(self._output)
-
-    def knows(self, connection: int) -> bool:
-        """Whether the connection was opened here and is neither closed nor cut."""
-        return connection in self._queues
 
     def receive_credit(self, connection: int, size: int) -> None:
         """Take the layer's leave to send `size` more payload bytes of a connection."""
@@ -110,12 +202,13 @@ class Outbox:
                 self._ready[connection] = None
                 self._flow()
 
-    def take_output(self) -> list[bytes]:
-        """Give the encoded frames to write now; more may become ready by that."""
-        output = list(self._output)
-        self._output.clear()
+    def take_output(self) -> list[bytes | memoryview]:
+        """Give the encoded frames to write now, in parts; more may become ready by that."""
+        output, self._output = self._output, []
         self._output_bytes = 0
-        self._flow()
+        self._views = 0
+        if self._ready:
+            self._flow()
         return output
 
     def close_all(self, which: Callable[[int], bool], reason: CloseReason) -> None:
@@ -214,6 +307,12 @@ class Outbox:
 
 def _payload_bytes(frame: ConnectionFrame) -> int:
     return len(frame.payload) if isinstance(frame, Data) else 0
+
+
+def _without_payload(frame: ConnectionFrame) -> ConnectionFrame:
+    if isinstance(frame, Data):
+        return Omitted(frame.connection, frame.direction, frame.offset, len(frame.payload))
+    return frame
 
 
 def _extends_last(queue: _Queue, frame: ConnectionFrame) -> bool:

@@ -1,6 +1,6 @@
 """One direction of a TCP connection: from segments in any order to its bytes in order.
 
-Theory of operation. `_next` is the sequence number of the first byte that has not been handed on. A segment that covers it is
+Theory of operation. `next` is the sequence number of the first byte that has not been handed on. A segment that covers it is
 handed on from there; one that begins behind it is parked until the hole before it is filled; one that ends before it is old
 (a retransmission, a keep-alive probe) and ignored. The result is what a receiver with the same segments would have read.
 
@@ -9,25 +9,37 @@ when the receiver acknowledges bytes beyond it: then the app has them, and the c
 a hole that nobody acknowledged were never given to the app, and are not handed on either. The one exception is the byte
 budget: when parking would break it, the hole is given up at once, and named so.
 
+A FIN takes a sequence number, and is acknowledged, as a byte is. So the last number that is acknowledged beyond all that was
+seen may have been a byte or a FIN that was missed. It is called a gap when the bytes behind it show that it was a byte; until
+then it stays open (`fin_missed`).
+
 Overlaps are resolved as the receiver's kernel does (Linux, net/ipv4/tcp_input.c, tcp_data_queue_ofo and tcp_ofo_queue): bytes
 that were handed on stay; among parked segments the one that begins first wins where two overlap, and a segment that covers a
-parked one completely replaces it.
+parked one completely replaces it. Urgent data stays where it was sent, as for an app with SO_OOBINLINE (RFC 6093, 3.1).
 
-Sequence numbers wrap; every comparison goes through `distance`.
+A stream whose bytes nobody wants is followed by its sequence numbers alone; its packets may have been cut to their headers.
+
+Sequence numbers wrap; every comparison goes through `distance`. `fastpath` advances a stream that is `ready` itself.
 """
 
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
-from podmirror_wire.values import GapReason
+from podmirror_wire.values import Direction, GapReason
+
+if TYPE_CHECKING:
+    from podmirror_agent.fastpath import Run
 
 MAX_WINDOW = 1 << 30
-"""Largest receive window: 65,535 << 14 rounded up (RFC 7323, 2.3). What lies further from `_next` belongs to no one."""
+"""Largest receive window: 65,535 << 14 rounded up (RFC 7323, 2.3). What lies further from `next` belongs to no one."""
 
 MAX_PARKED_BYTES = 8 << 20
 """Parked bytes of one direction: above Linux's default largest receive buffer (tcp_rmem, 6 MiB), so that no receiver
 could have waited for more."""
+
+UNKNOWN = -1
+"""In place of a sequence number or an offset."""
 
 
 def distance(later: int, earlier: int) -> int:
@@ -40,6 +52,13 @@ class Piece(NamedTuple):
 
     offset: int
     payload: bytes
+
+
+class Unwanted(NamedTuple):
+    """Bytes in order that nobody wants."""
+
+    offset: int
+    length: int
 
 
 class Hole(NamedTuple):
@@ -56,7 +75,7 @@ class End(NamedTuple):
     offset: int
 
 
-StreamEvent = Piece | Hole | End
+StreamEvent = Piece | Unwanted | Hole | End
 
 
 class _Parked(NamedTuple):
@@ -70,67 +89,129 @@ class _Parked(NamedTuple):
 class Stream:
     """Reassembles one direction. Offsets count from its first byte, or from where a late join began."""
 
-    def __init__(self, budget: Budget, *, max_parked_bytes: int = MAX_PARKED_BYTES) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        connection: int = 0,
+        direction: Direction = Direction.TO_RESPONDER,
+        wanted: bool = True,
+        max_parked_bytes: int = MAX_PARKED_BYTES,
+    ) -> None:
+        self.connection = connection
+        """Number of the connection that it belongs to."""
+        self.direction = direction
+        self.wanted = wanted
+        """Whether anybody wants its bytes, or only their number."""
+        self.next: int = UNKNOWN
+        """Sequence number of the next byte to hand on, or behind the FIN; `UNKNOWN` until the stream has begun."""
+        self.offset: int = 0
+        """Of that byte."""
+        self.ended = False
         self._budget = budget
         self._max_parked_bytes = max_parked_bytes
         self._parked: list[_Parked] = []
-        self._parked_bytes = 0
-        self._next: int | None = None
-        self._offset = 0
-        self._fin_offset: int | None = None
-        self.ended = False
+        self._parked_bytes: int = 0
+        self._fin_offset: int = UNKNOWN
+        self._acknowledged: int = 0
+        """Offset before which the receiver has every byte; of a missed FIN, the one behind it."""
 
-    @property
-    def next_sequence(self) -> int | None:
-        """Sequence number of the next byte to hand on; None until the stream has begun."""
-        return self._next
+        # For the fast path.
+        self.ready = False
+        """Whether the next segment in order may be taken without a look at anything else."""
+        self.interface: int = UNKNOWN
+        """Index of the one interface on which it is followed."""
+        self.packet_type: int = 0
+        """Of its packets there (sll_pkttype of packet(7))."""
+        self.last_seen: float = 0.0
+        self.reverse: Stream = self
+        """The other direction's stream."""
+        self.run: Run | None = None
+        """Where its bytes go while a block of the ring is read."""
 
     def begin(self, sequence: int) -> None:
         """Set the sequence number of the first byte: that of the SYN plus one, or where a late join begins."""
-        self._next = sequence
+        self.next = sequence
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has begun and not ended, and waits for nothing but the next byte."""
+        return self.next != UNKNOWN and not self._parked and self._fin_offset == UNKNOWN
+
+    @property
+    def fin_missed(self) -> bool:
+        """Whether one number is acknowledged beyond all that was seen: a FIN, or a byte."""
+        return not self.ended and not self._parked and self._acknowledged == self.offset + 1
 
     def receive_segment(
         self, sequence: int, payload: bytes, length: int, *, fin: bool = False
     ) -> list[StreamEvent]:
         """Take a segment of `length` payload bytes on the wire, of which `payload` was captured."""
-        if self._next is None:
-            self._next = sequence
-        ahead = distance(sequence, self._next)
+        if self.ended:
+            return []
+        if self.next == UNKNOWN:
+            self.next = sequence
+        ahead = distance(sequence, self.next)
         if not -MAX_WINDOW < ahead < MAX_WINDOW:
             return []
-        start = self._offset + ahead
+        start = self.offset + ahead
         events: list[StreamEvent] = []
-        if fin and self._fin_offset is None:
-            self._fin_offset = start + length
-        elif self._fin_offset is not None:  # nothing follows a FIN
+        if fin and self._fin_offset == UNKNOWN:
+            self._fin_offset = max(start + length, self.offset)
+        elif self._fin_offset != UNKNOWN:  # nothing follows a FIN
             length = min(length, self._fin_offset - start)
             payload = payload[: max(length, 0)]
         if length > 0:
+            segment = _Parked(start, payload if self.wanted else b"", start + length)
             if ahead <= 0:
-                self._hand_on(_Parked(start, payload, start + length), events)
+                self._hand_on(segment, events)
                 self._drain(events)
             else:
-                self._park(_Parked(start, payload, start + length), events)
+                self._park(segment, events)
+        if self._acknowledged > self.offset:
+            self._name_holes(events)
         self._finish(events)
         return events
 
     def receive_acknowledgment(self, acknowledgment: int) -> list[StreamEvent]:
         """Take an acknowledgment number of the receiver: it has every byte before that."""
-        if self._next is None:
-            self._next = acknowledgment
+        if self.ended:
             return []
-        ahead = distance(acknowledgment, self._next)
+        if self.next == UNKNOWN:
+            self.next = acknowledgment
+            return []
+        ahead = distance(acknowledgment, self.next)
         if ahead <= 0 or ahead >= MAX_WINDOW:
             return []
-        acknowledged = self._offset + ahead
-        if self._fin_offset is not None:
-            acknowledged = min(acknowledged, self._fin_offset)  # the FIN takes a number of its own
         events: list[StreamEvent] = []
-        while self._offset < acknowledged:
-            hole_end = min(acknowledged, self._parked[0].start) if self._parked else acknowledged
-            self._skip(hole_end, GapReason.MISSED, events)
-            self._drain(events)
+        self._acknowledged = max(self._acknowledged, self.offset + ahead)
+        self._name_holes(events)
         self._finish(events)
+        return events
+
+    def receive_reset_of_reverse(self) -> list[StreamEvent]:
+        """Take it that the connection was reset by the receiver, so that what it acknowledged were bytes."""
+        events: list[StreamEvent] = []
+        self._name_holes(events, last=True)
+        return events
+
+    def receive_end(self) -> list[StreamEvent]:
+        """Take it that the stream is over, and the number that stayed open was a missed FIN."""
+        events: list[StreamEvent] = []
+        if self._fin_offset == UNKNOWN:
+            self._fin_offset = self.offset
+        self._finish(events)
+        return events
+
+    def receive_reset(self, sequence: int) -> list[StreamEvent]:
+        """Take a reset that the receiver obeyed, which it does when it has every byte before it (RFC 5961, 3.2)."""
+        events: list[StreamEvent] = []
+        if self.next == UNKNOWN or self.ended:
+            return events
+        ahead = distance(sequence, self.next)
+        if 0 < ahead < MAX_WINDOW and not (ahead == 1 and self.fin_missed):
+            self._acknowledged = max(self._acknowledged, self.offset + ahead)
+            self._name_holes(events, last=True)
         return events
 
     def discard(self) -> None:
@@ -138,34 +219,49 @@ class Stream:
         for parked in self._parked:
             self._release(parked)
         self._parked.clear()
+        self.ready = False
+
+    def _name_holes(self, events: list[StreamEvent], *, last: bool = False) -> None:
+        """Name what the receiver has and the capture has not; the last number only if it is known to be a byte."""
+        while True:
+            limit = self._acknowledged
+            if self._fin_offset != UNKNOWN:
+                limit = min(limit, self._fin_offset)
+            elif not self._parked and not last:
+                limit -= 1
+            if self.offset >= limit:
+                return
+            self._skip(min(limit, self._parked[0].start) if self._parked else limit, GapReason.MISSED, events)
+            self._drain(events)
 
     def _hand_on(self, segment: _Parked, events: list[StreamEvent]) -> None:
-        if segment.end <= self._offset:
+        if segment.end <= self.offset:
+            return
+        if not self.wanted:
+            events.append(Unwanted(self.offset, segment.end - self.offset))
+            self._advance(segment.end - self.offset)
             return
         payload = (
-            segment.payload[self._offset - segment.start :]
-            if segment.start < self._offset
-            else segment.payload
+            segment.payload[self.offset - segment.start :] if segment.start < self.offset else segment.payload
         )
         if payload:
-            events.append(Piece(self._offset, payload))
+            events.append(Piece(self.offset, payload))
             self._advance(len(payload))
-        if self._offset < segment.end:
+        if self.offset < segment.end:
             self._skip(segment.end, GapReason.TRUNCATED, events)
 
     def _skip(self, to_offset: int, reason: GapReason, events: list[StreamEvent]) -> None:
-        length = to_offset - self._offset
+        length = to_offset - self.offset
         if length > 0:
-            events.append(Hole(self._offset, length, reason))
+            events.append(Hole(self.offset, length, reason))
             self._advance(length)
 
     def _advance(self, length: int) -> None:
-        assert self._next is not None, "a stream advances only after it began"
-        self._offset += length
-        self._next = (self._next + length) & 0xFFFFFFFF
+        self.offset += length
+        self.next = (self.next + length) & 0xFFFFFFFF
 
     def _park(self, segment: _Parked, events: list[StreamEvent]) -> None:
-        index = bisect_right(self._parked, segment.start, key=lambda parked: parked.start)
+        index = bisect_right(self._parked, segment.start, key=_start)
         if index and segment.end <= self._parked[index - 1].end:
             return
         if index and self._parked[index - 1].start == segment.start:
@@ -176,16 +272,14 @@ class Stream:
         while self._parked and self._parked[0].start < segment.start and not self._has_room(size):
             self._skip(self._parked[0].start, GapReason.BUDGET, events)
             self._drain(events)
-        if self._offset >= segment.start or not self._has_room(size):
+        if self.offset >= segment.start or not self._has_room(size):
             self._skip(segment.start, GapReason.BUDGET, events)
             self._hand_on(segment, events)
             self._drain(events)
             return
         self._budget.take(size)
         self._parked_bytes += size
-        self._parked.insert(
-            bisect_right(self._parked, segment.start, key=lambda parked: parked.start), segment
-        )
+        self._parked.insert(bisect_right(self._parked, segment.start, key=_start), segment)
 
     def _has_room(self, size: int) -> bool:
         return (
@@ -194,7 +288,7 @@ class Stream:
         )
 
     def _drain(self, events: list[StreamEvent]) -> None:
-        while self._parked and self._parked[0].start <= self._offset:
+        while self._parked and self._parked[0].start <= self.offset:
             parked = self._parked.pop(0)
             self._release(parked)
             self._hand_on(parked, events)
@@ -205,6 +299,11 @@ class Stream:
         self._parked_bytes -= size
 
     def _finish(self, events: list[StreamEvent]) -> None:
-        if not self.ended and self._fin_offset is not None and self._offset >= self._fin_offset:
+        if not self.ended and self._fin_offset != UNKNOWN and self.offset >= self._fin_offset:
             self.ended = True
-            events.append(End(self._offset))
+            self.next = (self.next + 1) & 0xFFFFFFFF
+            events.append(End(self.offset))
+
+
+def _start(parked: _Parked) -> int:
+    return parked.start

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Self, TypeVar
 
+from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.frames import Accepted, AnyFrame, Ping, Subscribe, Subscribed
@@ -23,7 +24,7 @@ class FakeSource:
         self._read_end, self._write_end = os.pipe()
         self._packets: list[CapturedPacket] = []
         self.ports: list[frozenset[int]] = []
-        """Each call of `set_ports`."""
+        """The ports of each interest that was set."""
         self.dropped = 0
         self.closed = False
 
@@ -34,14 +35,15 @@ class FakeSource:
     def fileno(self) -> int:
         return self._read_end
 
-    def set_ports(self, ports: frozenset[int]) -> None:
+    def set_interest(self, interest: Interest) -> None:
         assert not self.closed, "the filter of a closed capture was set"
-        self.ports.append(ports)
+        self.ports.append(interest.ports)
 
-    def read_packets(self) -> Iterable[CapturedPacket]:
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
         os.read(self._read_end, 1)
         packets, self._packets = self._packets, []
-        return packets
+        mirror.receive_packets(packets, now)
+        yield
 
     def drops(self) -> int:
         assert not self.closed, "a closed capture was asked for its drops"

@@ -7,11 +7,11 @@ part of what it mirrors waits inside of the event loop.
 import asyncio
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.mirror import Mirror
-from podmirror_agent.packet import CapturedPacket, Way
+from podmirror_agent.mirror import Interest, Mirror
+from podmirror_agent.packet import Way
 from podmirror_agent.server import Server
 from podmirror_wire.handshake import verifier_of
 from tests.agent import packets
@@ -22,17 +22,16 @@ BYTES = 180_000
 
 
 class _Source(FakeSource):
-    def set_ports(self, ports: frozenset[int]) -> None:
-        super().set_ports(ports)
-        if ports:
+    def set_interest(self, interest: Interest) -> None:
+        super().set_interest(interest)
+        if interest.ports:
             talk = packets.Talk()
             segments = [*talk.handshake(), *(talk.says(bytes(BYTES // 9)) for _ in range(9))]
             self.put(*(packets.captured(each, Way.EITHER) for each in segments))
 
-    def read_packets(self) -> Iterable[CapturedPacket]:
-        read = super().read_packets()
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
+        yield from super().read_into(mirror, now)
         asyncio.get_running_loop().call_soon(say, "packets were read")
-        return read
 
 
 def say(line: object) -> None:

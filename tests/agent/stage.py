@@ -1,9 +1,10 @@
 """A mirror on a stage: sessions that subscribe, packets that pass, and the frames that each session is given."""
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.mirror import Mirror, Session
+from podmirror_agent.mirror import Mirror
 from podmirror_agent.packet import CapturedPacket, Way
 from podmirror_agent.segment import Segment
+from podmirror_agent.session import Session
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.frames import AnyFrame, Opened, Options, Subscribe
 from podmirror_wire.values import Direction, Endpoint
@@ -59,7 +60,7 @@ class Stage:
         return frames
 
     def counts(self, session: Session, drops: int = 0) -> dict[str, int]:
-        return self.mirror.ledger(session, drops).counts
+        return self.mirror.ledger(session, {"kernel_drops": drops}).counts
 
 
 def opened(number: int = 1, *, late: bool = False, port: int = 80) -> Opened:

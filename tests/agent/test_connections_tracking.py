@@ -4,7 +4,6 @@ import pytest
 
 from podmirror_agent.connections import (
     EXPIRY_INTERVAL_SECONDS,
-    HANDSHAKE_SECONDS,
     IDLE_SECONDS,
     TOMBSTONE_SECONDS,
 )
@@ -156,16 +155,6 @@ def test_idle_limit_gives_back_what_was_parked(talk):
     assert watch.budget.held == 0
 
 
-def test_deadline_is_there_while_a_connection_is_known(watch, talk):
-    assert watch.connections.next_deadline() is None
-
-    watch.see(talk.syn())
-
-    assert watch.connections.next_deadline() == EXPIRY_INTERVAL_SECONDS
-    watch.wait(HANDSHAKE_SECONDS)
-    assert watch.connections.next_deadline() is None
-
-
 def test_full_table_counts_what_it_could_not_follow():
     watch = Watch(max_connections=2)
     talks = [Talk(End(CLIENT, 40000 + number, 1)) for number in range(3)]
@@ -173,7 +162,7 @@ def test_full_table_counts_what_it_could_not_follow():
     events = [event for talk in talks for event in watch.see(*talk.handshake())]
 
     assert events == [opened(1), opened(2, port=40001)]
-    assert watch.connections.untracked == 2  # its SYN and its SYN-ACK
+    assert watch.connections.table.untracked == 2  # its SYN and its SYN-ACK
     assert watch.see(talks[0].says(b"x")) == [Data(1, TO_RESPONDER, 0, b"x")]
 
 

@@ -13,7 +13,7 @@ def test_two_layers_hear_of_their_own_ports(stage):
 
     stage.see(*web.handshake(), *admin.handshake(), web.says(b"web"), admin.says(b"admin"))
 
-    assert stage.mirror.ports == {80, 8080}
+    assert stage.mirror.interest.ports == {80, 8080}
     assert stage.frames(first) == [opened(1), Data(1, TO_RESPONDER, 0, b"web")]
     assert stage.frames(second) == [opened(2, port=8080), Data(2, TO_RESPONDER, 0, b"admin")]
 
@@ -88,7 +88,7 @@ def test_layer_that_leaves_lets_the_others_go_on(stage, talk):
     stage.see(talk.says(b"x"))
 
     assert stage.frames(first) == [opened(), Data(1, TO_RESPONDER, 0, b"x")]
-    assert stage.mirror.ports == {80}
+    assert stage.mirror.interest.ports == {80}
 
 
 def test_layer_that_leaves_gives_its_bytes_back(stage, talk):
@@ -101,5 +101,5 @@ def test_layer_that_leaves_gives_its_bytes_back(stage, talk):
     stage.mirror.remove_session(session)
 
     assert stage.budget.held == 0
-    assert stage.mirror.ports == frozenset()
+    assert stage.mirror.interest.ports == frozenset()
     stage.see(talk.says(b"x"))

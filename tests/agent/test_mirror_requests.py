@@ -2,7 +2,8 @@
 
 import pytest
 
-from podmirror_agent.mirror import DEFAULT_WINDOW, MAX_WINDOW
+from podmirror_agent.mirror import MAX_WINDOW
+from podmirror_agent.session import DEFAULT_WINDOW
 from podmirror_wire.errors import ProtocolError, UnexpectedFrame
 from podmirror_wire.frames import (
     Closed,
@@ -113,7 +114,7 @@ def test_unsubscribed_connections_are_closed(stage):
         Closed(1, CloseReason.UNSUBSCRIBED, 0),
         Data(2, TO_RESPONDER, 0, b"admin"),
     ]
-    assert stage.mirror.ports == {8080}
+    assert stage.mirror.interest.ports == {8080}
 
 
 def test_unsubscribed_connection_is_closed_after_what_waits_for_it(stage, talk):
@@ -135,7 +136,7 @@ def test_unsubscribing_what_is_not_subscribed_does_nothing(stage):
     stage.tell(session, Unsubscribe(99))
 
     assert stage.frames(session) == []
-    assert stage.mirror.ports == {80}
+    assert stage.mirror.interest.ports == {80}
 
 
 def test_port_that_one_layer_gives_up_stays_for_the_other(stage, talk):

@@ -28,7 +28,7 @@ def test_frames_leave_at_once_while_there_is_credit():
     assert outbox.has_output
     assert taken(outbox) == frames
     assert not outbox.has_output
-    assert not outbox.knows(1)
+    assert outbox.is_dismissed(1)
 
 
 def test_payload_waits_for_credit_and_leaves_in_pieces():
@@ -152,10 +152,10 @@ def test_connection_is_cut_when_too_much_waits_for_it():
     assert taken(outbox) == [closed(1, CloseReason.CUT, 120)]
     assert (outbox.cut_connections, outbox.cut_bytes) == (1, 120)
     assert budget.held == 0
-    assert not outbox.knows(1)
+    assert outbox.is_dismissed(1)
 
 
-def test_frames_after_the_cut_are_dropped():
+def test_frames_after_the_cut_are_dropped_and_their_bytes_are_counted():
     outbox = make(window=0, max_waiting_bytes=OVERHEAD_BYTES)
     send_for(outbox, opened(1), data(1, 0, b"x"))
     taken(outbox)
@@ -163,7 +163,7 @@ def test_frames_after_the_cut_are_dropped():
     send_for(outbox, data(1, 1, b"y"), Ended(1, TO_RESPONDER, 2), closed(1))
 
     assert taken(outbox) == []
-    assert outbox.cut_bytes == 1
+    assert outbox.cut_bytes == 2
 
 
 def test_cut_counts_what_was_sent_in_part_once():
@@ -207,10 +207,16 @@ def test_shared_budget_cuts_the_newcomer_if_it_is_the_largest():
 def test_budget_that_others_use_up_cuts_without_end():
     budget = Budget(1000)
     budget.take(1000)
-    outbox = make(window=0, budget=budget)
-    send_for(outbox, opened(1), opened(2))
+    outbox = make(window=0, budget=budget, high_water_bytes=1)
+    send_for(outbox, opened(1), opened(2), opened(3))
 
-    assert taken(outbox) == [opened(1), closed(1, CloseReason.CUT), opened(2), closed(2, CloseReason.CUT)]
+    assert taken(outbox) == [
+        opened(1),
+        opened(2),
+        closed(2, CloseReason.CUT),
+        opened(3),
+        closed(3, CloseReason.CUT),
+    ]
     assert budget.held == 1000
 
 
@@ -269,7 +275,7 @@ def test_frames_of_a_connection_that_was_never_opened_here_are_dropped():
     send_for(outbox, data(1, 0, b"x"), closed(1))
 
     assert taken(outbox) == []
-    assert not outbox.knows(1)
+    assert outbox.is_dismissed(1)
 
 
 def test_close_all_closes_after_what_waits():
@@ -282,7 +288,7 @@ def test_close_all_closes_after_what_waits():
     assert taken(outbox) == [closed(2, CloseReason.UNSUBSCRIBED)]
     outbox.receive_credit(1, 1)
     assert taken(outbox) == [data(1, 1, b"b"), closed(1, CloseReason.UNSUBSCRIBED)]
-    assert outbox.knows(3)
+    assert not outbox.is_dismissed(3)
 
 
 def test_second_close_is_dropped_and_costs_nothing():

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from podmirror_agent import conversation
 from podmirror_agent import server as server_module
 from podmirror_agent.server import bind_first_free
 from podmirror_wire.frames import (
@@ -103,7 +104,7 @@ async def test_ping_is_answered_with_both_clocks():
 
 
 async def test_agent_pings_the_layer(monkeypatch):
-    monkeypatch.setattr(server_module, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(conversation, "PING_SECONDS", 0.01)
     async with running() as agent, await agent.layer() as layer:
         await layer.receive(Ping)
         await layer.receive(Ping)

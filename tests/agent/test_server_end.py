@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from podmirror_agent import server as server_module
+from podmirror_agent import conversation
 from podmirror_wire.frames import Closed, Data, Goodbye, Greeting, Ledger, Opened
 from podmirror_wire.values import CloseReason
 from tests.agent.conversation import TestLayer
@@ -105,7 +105,7 @@ async def test_connected_layer_keeps_the_agent():
 
 
 async def test_silent_layer_is_lost(monkeypatch):
-    monkeypatch.setattr(server_module, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(conversation, "SILENCE_SECONDS", 0.05)
     async with running(ttl=0.05) as agent, await agent.layer():
         assert await agent.end() == "the layer was lost, and none came back for 0.05 s"
 
@@ -162,11 +162,11 @@ async def test_fault_in_the_capture_ends_the_agent_with_that_fault():
     class Fault(Exception):
         pass
 
-    def read_packets() -> None:
+    def read_into(*_: object) -> None:
         raise Fault
 
     async with running() as agent:
-        agent.source.read_packets = read_packets
+        agent.source.read_into = read_into
         agent.source.put()
 
         with pytest.raises(Fault):

@@ -12,8 +12,33 @@ def test_acknowledged_bytes_that_never_came_are_a_hole():
     stream = begun(1000)
     give(stream, 1000, b"abc")
 
-    assert stream.receive_acknowledgment(1010) == [Hole(3, 7, GapReason.MISSED)]
-    assert give(stream, 1010, b"x") == [Piece(10, b"x")]
+    assert stream.receive_acknowledgment(1010) == [Hole(3, 6, GapReason.MISSED)]
+    assert give(stream, 1010, b"x") == [Hole(9, 1, GapReason.MISSED), Piece(10, b"x")]
+
+
+def test_last_number_that_was_acknowledged_may_be_that_of_a_fin():
+    stream = begun(1000)
+    give(stream, 1000, b"abc")
+
+    assert stream.receive_acknowledgment(1004) == []
+    assert stream.fin_missed
+    assert stream.receive_end() == [End(3)]
+    assert stream.ended
+
+
+def test_last_number_that_was_acknowledged_is_a_byte_when_it_comes():
+    stream = begun(1000)
+
+    assert stream.receive_acknowledgment(1001) == []
+    assert give(stream, 1000, b"a") == [Piece(0, b"a")]
+    assert not stream.fin_missed
+
+
+def test_last_number_that_was_acknowledged_is_a_byte_when_a_fin_comes_behind_it():
+    stream = begun(1000)
+    stream.receive_acknowledgment(1001)
+
+    assert give(stream, 1001, b"", fin=True) == [Hole(0, 1, GapReason.MISSED), End(1)]
 
 
 def test_acknowledgment_of_what_was_read_says_nothing_new():
@@ -31,7 +56,7 @@ def test_acknowledgment_beyond_parked_bytes_names_the_holes_around_them():
     assert stream.receive_acknowledgment(1012) == [
         Hole(0, 5, GapReason.MISSED),
         Piece(5, b"fgh"),
-        Hole(8, 4, GapReason.MISSED),
+        Hole(8, 3, GapReason.MISSED),
     ]
 
 
@@ -53,8 +78,8 @@ def test_acknowledgment_within_parked_bytes_hands_them_all_on():
 def test_acknowledgment_across_the_wrap():
     stream = begun(2**32 - 2)
 
-    assert stream.receive_acknowledgment(3) == [Hole(0, 5, GapReason.MISSED)]
-    assert stream.next_sequence == 3
+    assert stream.receive_acknowledgment(3) == [Hole(0, 4, GapReason.MISSED)]
+    assert stream.next == 2
 
 
 def test_acknowledgment_out_of_any_window_is_ignored():
@@ -62,7 +87,7 @@ def test_acknowledgment_out_of_any_window_is_ignored():
 
     assert stream.receive_acknowledgment(1000 + MAX_WINDOW) == []
     assert stream.receive_acknowledgment(1000 + 2**31) == []
-    assert stream.next_sequence == 1000
+    assert stream.next == 1000
 
 
 def test_bytes_that_nobody_acknowledged_behind_a_hole_are_never_handed_on():

@@ -1,7 +1,7 @@
 """Reassembly of any segments at all, against a plain model of what a receiver and a lossy capture see."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -65,18 +65,25 @@ def test_segments_in_any_order_give_the_truth(truth, sequence, data):
 class Model:
     """What a lossy capture can know, byte by byte."""
 
-    captured: set[int]
-    known: list[bool]
+    captured: set[int] = field(default_factory=set)
+    known: list[bool] = field(default_factory=list)
     """For each byte that was passed on, whether it was there."""
+    acknowledged: int = 0
+    fin: int | None = None
 
-    def advance(self) -> None:
-        while len(self.known) in self.captured:
-            self.known.append(True)
-
-    def acknowledge(self, to: int) -> None:
-        while len(self.known) < to:
-            self.known.append(len(self.known) in self.captured)
-        self.advance()
+    def settle(self) -> None:
+        """Pass on what can be: the last number that was acknowledged may have been that of a FIN."""
+        while True:
+            while len(self.known) in self.captured:
+                self.known.append(True)
+            limit = self.acknowledged
+            if self.fin is not None:
+                limit = min(limit, self.fin)
+            elif not any(position > len(self.known) for position in self.captured):
+                limit -= 1
+            if len(self.known) >= limit:
+                return
+            self.known.append(False)
 
 
 def by_byte(events: list[StreamEvent], truth: bytes) -> list[bool]:
@@ -103,30 +110,39 @@ def by_byte(events: list[StreamEvent], truth: bytes) -> list[bool]:
 def test_holes_are_exactly_what_was_acknowledged_and_never_seen(truth, sequence, data):
     budget = Budget(PLENTY)
     stream = begun(sequence, budget)
-    model = Model(set(), [])
+    model = Model()
     delivered: set[int] = set()
     events: list[StreamEvent] = []
+    with_fin = data.draw(st.booleans(), label="with FIN")
     fin_seen = False
 
     for start, end in data.draw(cuts(len(truth))):
         delivered.update(range(start, end))
         if data.draw(st.booleans(), label=f"captured {start}-{end}"):
-            fin = end == len(truth)
+            fin = end == len(truth) and with_fin
             fin_seen |= fin
+            model.fin = end if fin else model.fin
             events += give(stream, sequence + start, truth[start:end], fin=fin)
             model.captured.update(range(start, end))
-            model.advance()
         if data.draw(st.booleans(), label="acknowledged"):
             acknowledged = contiguous(delivered)
             events += stream.receive_acknowledgment((sequence + acknowledged) & 0xFFFFFFFF)
-            model.acknowledge(acknowledged)
+            model.acknowledged = max(model.acknowledged, acknowledged)
+        model.settle()
         assert by_byte(events, truth) == model.known
 
-    events += stream.receive_acknowledgment((sequence + len(truth) + fin_seen) & 0xFFFFFFFF)
-    model.acknowledge(len(truth))
+    events += stream.receive_acknowledgment((sequence + len(truth) + with_fin) & 0xFFFFFFFF)
+    model.acknowledged = len(truth) + with_fin
+    model.settle()
+    assert by_byte(events, truth) == model.known
+    if not fin_seen:
+        assert len(model.known) >= len(truth) - 1
+        events += stream.receive_end() if with_fin else stream.receive_reset_of_reverse()
+        model.fin = len(truth)
+        model.settle()
     assert by_byte(events, truth) == model.known
     assert len(model.known) == len(truth)
-    assert stream.ended == fin_seen
+    assert stream.ended == with_fin
     assert budget.held == 0
 
 

@@ -58,7 +58,7 @@ class Frame:
         return b"".join((HEADER.pack(length, self.KIND), fixed, tail))
 
     def _parts(self) -> tuple[bytes, bytes]:
-        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]  # subclasses are dataclasses
+        values = [getattr(self, name) for name in _field_types(type(self))]
         tail = _pack_tail(self.TAIL, values.pop()) if self.TAIL is not Tail.NONE else b""
         flat: list[object] = []
         for value in values:
@@ -76,7 +76,7 @@ class Frame:
             raise MalformedFrame(f"{cls.__name__} with a body of {len(body)} bytes")
         try:
             flat = iter(cls.FIXED.unpack_from(body))
-            types = _field_types(cls)
+            types = list(_field_types(cls).values())
             wanted = types if cls.TAIL is Tail.NONE else types[:-1]
             values = [
                 Endpoint.from_packed(next(flat), next(flat)) if kind is Endpoint else kind(next(flat))
@@ -89,13 +89,13 @@ class Frame:
             raise MalformedFrame(f"{cls.__name__}: {error}") from error
 
 
-_types_by_class: dict[type[Frame], list[type]] = {}
+_types_by_class: dict[type[Frame], dict[str, type]] = {}
 
 
-def _field_types(cls: type[Frame]) -> list[type]:
+def _field_types(cls: type[Frame]) -> dict[str, type]:
     if cls not in _types_by_class:
         hints = get_type_hints(cls)
-        _types_by_class[cls] = [hints[field.name] for field in fields(cls)]  # type: ignore[arg-type]  # subclasses are dataclasses
+        _types_by_class[cls] = {field.name: hints[field.name] for field in fields(cls)}  # type: ignore[arg-type]  # subclasses are dataclasses
     return _types_by_class[cls]
 
 

@@ -24,6 +24,7 @@ its end, from the sequence numbers of its SYN and its FIN or RST.
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.connection import Connection, ConnectionEvent, Shed, State
 from podmirror_agent.filters import connection_class
+from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import Way
 from podmirror_agent.segment import ACK, FIN, PSH, RST, SYN, Segment
 from podmirror_agent.stream import MAX_WINDOW, UNKNOWN, distance
@@ -47,9 +48,6 @@ SILENCE_SECONDS = 1.0
 retransmit what was lost after a fifth of a second (TCP_RTO_MIN) or a round trip."""
 
 EXPIRY_INTERVAL_SECONDS = 5.0
-
-ALL_KEPT = 256
-"""Classes of connections (`filters.connection_class`), of which none is shed."""
 
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
 

@@ -14,13 +14,15 @@ loss, and goes the careful way.
 """
 
 import struct
+import sys
 from collections.abc import Callable
 from mmap import mmap
+from typing import Final
 
 from podmirror_agent.connection import ConnectionEvent
 from podmirror_agent.stream import Stream
 
-LARGE_BYTES = 4096
+LARGE_BYTES: Final = 4096
 """A payload of at least so many bytes is not copied but sent from the ring, if the tunnel takes it at once: below a page, the
 system call's work for a buffer of its own costs more than the copy."""
 
@@ -35,17 +37,20 @@ addresses and ports; sequence and acknowledgment number, data offset, flags."""
 _IPV6 = struct.Struct("!B3xHBx36sIIBB")
 """The same with an IPv6 header: version, payload length, next header; and so on."""
 
-_PROTOCOL_IPV4, _PROTOCOL_IPV6 = struct.unpack("=HH", bytes.fromhex("080086dd"))
-"""Ethertypes as the kernel's structure holds them, in network byte order."""
+_ETHERTYPE_IPV4: Final = int.from_bytes(b"\x08\x00", sys.byteorder)
+_ETHERTYPE_IPV6: Final = int.from_bytes(b"\x86\xdd", sys.byteorder)
+"""As the kernel's structure holds them, in network byte order."""
 
-_LEAST_IPV4, _LEAST_IPV6 = 14 + 20 + 20, 14 + 40 + 20
+_LEAST_IPV4: Final = 14 + 20 + 20
+_LEAST_IPV6: Final = 14 + 40 + 20
 """Ethernet, IP and TCP headers: with less, there may be nothing to read."""
 
-_TCP = 6
-_FLAGS, _ACK_ALONE = 0x17, 0x10
+_TCP: Final = 6
+_FLAGS: Final = 0x17
+_ACK_ALONE: Final = 0x10
 """Of FIN, SYN, RST and ACK, the last must be set and no other."""
 
-_LEAST_OFFSET = 0x50
+_LEAST_OFFSET: Final = 0x50
 """Of the data: five words of header."""
 
 
@@ -89,16 +94,27 @@ def walk(
     read_packet = _PACKET.unpack_from
     read_ipv4 = _IPV4.unpack_from
     read_ipv6 = _IPV6.unpack_from
+    # Declared for the compiler, which would take what `struct` gives for objects of any kind.
+    following: int
+    captured: int
+    mac: int
+    net: int
+    protocol: int
+    interface: int
+    packet_type: int
     version: int
-    sequence: int
-    acknowledgment: int
+    total: int
+    fragment: int
+    transport: int
+    flow: bytes
+    flags: int
     for _ in range(count):
         following, captured, mac, net, protocol, interface, packet_type = read_packet(ring, position)
         at = position + net
         stream: Stream | None = None
         start = end = 0
         acknowledgment = offset = sequence = 0
-        if protocol == _PROTOCOL_IPV4 and captured >= _LEAST_IPV4:
+        if protocol == _ETHERTYPE_IPV4 and captured >= _LEAST_IPV4:
             version, total, fragment, transport, flow, sequence, acknowledgment, offset, flags = read_ipv4(
                 ring, at
             )
@@ -110,7 +126,7 @@ def walk(
                 and flags & _FLAGS == _ACK_ALONE
             ):
                 stream = flows.get(flow)
-        elif protocol == _PROTOCOL_IPV6 and captured >= _LEAST_IPV6:
+        elif protocol == _ETHERTYPE_IPV6 and captured >= _LEAST_IPV6:
             version, total, transport, flow, sequence, acknowledgment, offset, flags = read_ipv6(ring, at)
             start, end = at + 40, at + 40 + total
             if version >> 4 == 6 and transport == _TCP and flags & _FLAGS == _ACK_ALONE:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from podmirror_agent.budget import Budget
 from podmirror_agent.connection import ConnectionEvent, Shed
-from podmirror_agent.connections import ALL_KEPT, Connections
+from podmirror_agent.connections import Connections
 from podmirror_agent.fastpath import Run, walk
+from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
 from podmirror_agent.segment import Undecoded, decode_ethernet
 from podmirror_agent.session import Session

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -86,6 +87,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ring", type=int, default=RING_MEBIBYTES, metavar="MIB", help="packet ring (default: %(default)s)"
     )
+    parser.add_argument(
+        "--cpu",
+        type=_cores,
+        metavar="CORES",
+        help="shed connections rather than use more than this on average (default: no limit)",
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     return parser.parse_args(argv)
 
@@ -95,6 +102,13 @@ def _ports(text: str) -> list[int]:
     if not all(0 < port < 65536 for port in ports):
         raise argparse.ArgumentTypeError(f"{text}: a port lies between 1 and 65535")
     return ports
+
+
+def _cores(text: str) -> float:
+    cores = float(text)
+    if not 0 < cores < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of CPUs above 0")
+    return cores
 
 
 def _verifier(text: str) -> bytes:
@@ -123,6 +137,7 @@ async def _serve(arguments: argparse.Namespace, listener: socket.socket, capture
         arguments.verifier,
         ttl=arguments.ttl,
         max_age=arguments.max_age,
+        cores=arguments.cpu,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

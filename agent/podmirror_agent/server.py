@@ -12,10 +12,12 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from podmirror_agent.conversation import FAREWELL_SECONDS, READ_BYTES, Conversation
+from podmirror_agent.governor import PERIOD_SECONDS, Governor
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
@@ -58,14 +60,31 @@ class Server:
     """Serves the layers from one capture until it is time to end."""
 
     def __init__(
-        self, capture: PacketSource, mirror: Mirror, verifier: bytes, *, ttl: float, max_age: float
+        self,
+        capture: PacketSource,
+        mirror: Mirror,
+        verifier: bytes,
+        *,
+        ttl: float,
+        max_age: float,
+        cores: float | None = None,
     ) -> None:
-        """Set what is served; `verifier` is the SHA-256 of the secret, `ttl` and `max_age` are seconds."""
+        """Set what is served.
+
+        Args:
+            capture: Where packets come from.
+            mirror: What they become.
+            verifier: SHA-256 of the secret.
+            ttl: Seconds to wait for a layer.
+            max_age: Seconds after which to end in any case.
+            cores: CPUs to use at most, on average; None for no limit.
+        """
         self._capture = capture
         self._mirror = mirror
         self._verifier = verifier
         self._ttl = ttl
         self._max_age = max_age
+        self._cores = cores
         self._conversations: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reason: asyncio.Future[str]
@@ -83,6 +102,8 @@ class Server:
             asyncio.create_task(self._accept_layers(listener), name="accept"),
             asyncio.create_task(self._tick(), name="tick"),
         ]
+        if self._cores is not None:
+            working.append(asyncio.create_task(self._keep_to_budget(self._cores), name="budget"))
         for task in working:
             task.add_done_callback(self._receive_end_of_work)
         try:
@@ -128,6 +149,24 @@ class Server:
             for conversation in self._conversations:
                 conversation.send_ledger()
             self._write_output()
+
+    async def _keep_to_budget(self, cores: float) -> None:
+        loop = asyncio.get_running_loop()
+        governor = Governor(cores, time.process_time(), loop.time())
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            verdict = governor.measure(time.process_time(), loop.time())
+            if verdict.kept != self._mirror.interest.kept:
+                log.info(
+                    "mirroring %d of 256 classes of connections, to keep to %g CPUs", verdict.kept, cores
+                )
+                self._mirror.keep(verdict.kept)
+                self._capture.set_interest(self._mirror.interest)
+                self._write_output()
+            if verdict.pause:
+                loop.remove_reader(self._capture.fileno())
+                await asyncio.sleep(verdict.pause)
+                loop.add_reader(self._capture.fileno(), self._read_capture)
 
     def _write_output(self) -> None:
         for conversation in self._conversations:

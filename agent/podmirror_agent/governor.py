@@ -1,0 +1,67 @@
+"""Holding the agent to a share of a CPU: when to pause, and how many connections to go on with.
+
+Theory of operation. What the agent may use flows into an account at a steady rate, up to a limit that lets a short burst pass,
+and what it has used flows out. While the account is overdrawn the agent pauses, and packets wait in the ring. That alone would
+end in a ring that overflows and gaps in every connection. So an overdraft also lowers the number of classes of connections that
+are mirrored, by a quarter; the others are shed whole, in the kernel's filter, where they cost next to nothing. When less than
+two thirds of the allowance are used the number rises again, slowly: the same additive increase and multiplicative decrease with
+which TCP finds its share (RFC 5681, 3.1).
+"""
+
+from typing import NamedTuple
+
+ALL_KEPT = 256
+"""Classes of connections (`filters.connection_class`), of which none is shed."""
+
+BURST_SECONDS = 1.0
+"""Of the allowance that may be saved up: a page load or a large upload passes, and a busy second is paid back."""
+
+PERIOD_SECONDS = 0.1
+"""Between decisions: the period of the kernel's CPU bandwidth control (Documentation/scheduler/sched-bwc.rst)."""
+
+_DECREASE = 0.75
+_INCREASE = 2
+"""Classes a period, so that all are back after 13 seconds."""
+
+_EASE = 2 / 3
+"""Of the allowance: below this more connections are taken on."""
+
+_SETTLE_SECONDS = 0.5
+"""After a decrease, until it shows: packets that passed the old filter are still in the ring."""
+
+
+class Verdict(NamedTuple):
+    """What to do until the next measurement."""
+
+    kept: int
+    """Classes of connections that are mirrored."""
+    pause: float
+    """Seconds for which not to read the ring."""
+
+
+class Governor:
+    """Decides from the CPU time that was used."""
+
+    def __init__(self, cores: float, cpu: float, now: float) -> None:
+        """Begin; `cores` is the allowance, `cpu` what was used before, `now` monotonic, the latter two in seconds."""
+        self._cores = cores
+        self._cpu = cpu
+        self._now = now
+        self._account = cores * BURST_SECONDS
+        self._kept = ALL_KEPT
+        self._settled_at = now
+
+    def measure(self, cpu: float, now: float) -> Verdict:
+        """Take the CPU time that the process has used in all, in seconds, at a monotonic time."""
+        used, elapsed = cpu - self._cpu, now - self._now
+        self._cpu, self._now = cpu, now
+        allowance = self._cores * elapsed
+        self._account = min(self._account + allowance - used, self._cores * BURST_SECONDS)
+        if self._account < 0:
+            if now >= self._settled_at:
+                self._kept = int(self._kept * _DECREASE)
+                self._settled_at = now + _SETTLE_SECONDS
+            return Verdict(self._kept, -self._account / self._cores)
+        if used < allowance * _EASE and now >= self._settled_at:
+            self._kept = min(self._kept + _INCREASE, ALL_KEPT)
+        return Verdict(self._kept, 0.0)

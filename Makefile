@@ -8,7 +8,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' wire/podmirror_wire/v
 SOURCES := wire http agent layer sandbox
 TESTED := $(SOURCES) tests e2e benchmarks
 
-.PHONY: install demo test coverage check format lint types imports e2e bench fuzz image clean
+.PHONY: install demo test coverage check format lint types imports e2e bench fuzz compiled test-compiled image clean
 
 install: $(VENV)/.ready  ## podmirror into .venv, for real clusters: Linux or macOS
 
@@ -50,6 +50,15 @@ fuzz: $(VENV)/.ready-dev  ## N examples for each property, from SEED
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(or $(SEED),0) --timeout=0 $(ARGS)
 
 fuzz: export PODMIRROR_FUZZ_EXAMPLES = $(or $(N),10000)
+
+compiled: build/compiled/.made  ## the agent with its cores compiled, for PYTHONPATH=build/compiled
+
+test-compiled: build/compiled/.made  ## the agent's tests, of that
+	PYTHONPATH=build/compiled $(BIN)/python -m pytest tests/agent tests/test_pipeline_namespaces.py $(ARGS)
+
+build/compiled/.made: $(VENV)/.ready-dev scripts/compile-agent $(wildcard agent/podmirror_agent/*.py wire/podmirror_wire/*.py)
+	sh scripts/compile-agent build/compiled $(BIN)/python
+	@touch $@
 
 image:  ## the agent's image, with docker, podman or buildah
 	$(or $(BUILDER),docker) build -t podmirror-agent:$(VERSION) -f agent.Dockerfile .

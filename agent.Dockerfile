@@ -1,4 +1,5 @@
-# The agent's image: Python, libpcap, scapy, and the two packages of ours that run beside a target. Nothing else.
+# The agent's image: Python, libpcap, scapy, and the two packages of ours that run beside a target, their cores compiled.
+# Nothing else.
 #
 #   docker build -t podmirror-agent:VERSION -f agent.Dockerfile .        (or `make image`)
 #
@@ -7,13 +8,15 @@
 FROM debian:trixie-slim AS build
 # A proxy's certificate, for builds behind one; unset elsewhere.
 ARG PIP_CERT
-RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev python3-pip
 RUN pip install --break-system-packages --no-cache-dir --no-compile --no-deps --target /agent "scapy==2.8.0" \
  # Only scapy's core is imported; its dissectors, tests and tools are two thirds of its size.
  && rm -rf /agent/bin /agent/share /agent/scapy/contrib /agent/scapy/tools /agent/scapy/modules /agent/scapy/asn1fields.txt
-COPY wire/podmirror_wire /agent/podmirror_wire
-COPY agent/podmirror_agent /agent/podmirror_agent
-RUN python3 -m compileall -q /agent
+RUN pip install --break-system-packages --no-cache-dir "mypy[mypyc]==2.4.1"
+COPY scripts/compile-agent /build/scripts/compile-agent
+COPY wire/podmirror_wire /build/wire/podmirror_wire
+COPY agent/podmirror_agent /build/agent/podmirror_agent
+RUN sh /build/scripts/compile-agent /compiled python3 && cp -R /compiled/. /agent && python3 -m compileall -q /agent
 
 FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends python3 libpcap0.8t64 && rm -rf /var/lib/apt/lists/*

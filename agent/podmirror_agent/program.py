@@ -14,6 +14,7 @@ import signal
 import socket
 from pathlib import Path
 
+from podmirror_agent import fastpath
 from podmirror_agent.budget import Budget
 from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.mirror import Mirror
@@ -142,7 +143,8 @@ async def _serve(arguments: argparse.Namespace, listener: socket.socket, capture
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, f"{number.name} was received")
-    log.info("podmirror-agent %s listens on 127.0.0.1:%d", __version__, listener.getsockname()[1])
+    form = "interpreted" if (fastpath.__file__ or "").endswith(".py") else "compiled"
+    log.info("podmirror-agent %s (%s) listens on 127.0.0.1:%d", __version__, form, listener.getsockname()[1])
     return await server.serve(listener)
 
 

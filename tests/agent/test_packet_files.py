@@ -45,17 +45,26 @@ class Rebuilt:
 
 @functools.cache
 def packets_of(path: Path) -> list[tuple[bytes, int]]:
-    """Read the Ethernet packets of a capture file: the bytes, and the length on the wire."""
+    """Read the Ethernet packets of a capture file in the order of their times: the bytes, and the length on the wire.
+
+    A file may hold them in another order; but an acknowledgment before what it acknowledges is evidence of a loss.
+    """
     from scapy.utils import (
         RawPcapReader,
     )  # scapy takes a second to import; this opens pcapng and gzip as well
 
-    read: list[tuple[bytes, int]] = []
+    read: list[tuple[tuple[int, int], bytes, int]] = []
     with RawPcapReader(str(path)) as reader:
         for packet, metadata in reader:
             if getattr(metadata, "linktype", getattr(reader, "linktype", None)) == LINK_ETHERNET:
-                read.append((packet, metadata.wirelen))
-    return read
+                read.append((_time(metadata), packet, metadata.wirelen))
+    return [(packet, wire_length) for _, packet, wire_length in sorted(read, key=lambda each: each[0])]
+
+
+def _time(metadata: object) -> tuple[int, int]:
+    """Give what sorts by time: seconds and their fraction of pcap, or the halves of pcapng's counter."""
+    names = ("sec", "usec") if hasattr(metadata, "sec") else ("tshigh", "tslow")
+    return tuple(getattr(metadata, name) or 0 for name in names)
 
 
 def segments_of(packets: list[tuple[bytes, int]]) -> list[Segment]:

@@ -9,7 +9,7 @@ The ring is TPACKET_V3 (linux/if_packet.h, Documentation/networking/packet_mmap.
 gives a block to us when it is full or has waited for its time-out; we give it back when we have read it. Its memory belongs to
 the host and is not charged to the pod. Packets that find the ring full are counted by the kernel (PACKET_STATISTICS).
 
-On loopback every packet passes twice, going out and coming in; the outgoing copy is skipped.
+On loopback every packet passes twice, going out and coming in; the filter drops the outgoing copy.
 
 This is the agent's only module that needs Linux.
 """
@@ -23,9 +23,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from podmirror_agent.filters import DROP_ALL, Instruction, expression, raise_accept_length
+from podmirror_agent.filters import DROP_ALL, Instruction, program
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket, Way
+from podmirror_agent.segment import Link
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 5, 6, 10
@@ -114,7 +115,16 @@ class Capture:
     def set_interest(self, interest: Interest) -> None:
         """Let packets of this interest through from now on; none at all if it has no ports."""
         if interest.ports:
-            self._attach(_compile(expression(interest.ports, self._control_port)))
+            self._attach(
+                program(
+                    _compile,
+                    interest.ports,
+                    self._control_port,
+                    self._loopback,
+                    responder_whole=interest.responder_bytes,
+                    kept=interest.kept,
+                )
+            )
         else:
             self._attach(list(DROP_ALL))
 
@@ -138,18 +148,23 @@ class Capture:
 
         Its bytes are valid until its block is given back.
         """
-        _, seconds, nanoseconds, captured, length, _, mac, _ = _PACKET.unpack_from(self._ring, position)
+        _, seconds, nanoseconds, captured, length, _, mac, net = _PACKET.unpack_from(self._ring, position)
         _, _, interface, hardware, kind = _ADDRESS.unpack_from(self._ring, position + _ADDRESS_OFFSET)
         way = self._way(kind, interface)
-        if way is None or hardware not in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK):
+        if way is None:
             return None
-        start = position + mac
+        # Tunnels have headers of their own kind before the IP packet, or none.
+        link = Link.ETHERNET if hardware in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK) else Link.RAW
+        start, end = position + mac, position + mac + captured
+        if link is Link.RAW:
+            start, length = position + net, length - (net - mac)
         return CapturedPacket(
-            self._view[start : start + captured],
+            self._view[start:end],
             length,
             way,
             (interface, self._name(interface)),
             seconds * 1_000_000_000 + nanoseconds,
+            link,
         )
 
     def drops(self) -> int:
@@ -216,11 +231,10 @@ def _scapy_kept_from_the_disk() -> Iterator[None]:
                 os.environ[variable] = value
 
 
-def _compile(filter_expression: str) -> list[Instruction]:
+def _compile(expression: str, link: int) -> list[Instruction]:
     from scapy.arch.common import compile_filter, free_filter  # as above
 
-    ethernet = 1  # DLT_EN10MB
-    program = compile_filter(filter_expression, linktype=ethernet)
-    compiled = [(each.code, each.jt, each.jf, each.k) for each in program.bf_insns[: program.bf_len]]
-    free_filter(program)
-    return raise_accept_length(compiled)
+    compiled = compile_filter(expression, linktype=link)
+    instructions = [(each.code, each.jt, each.jf, each.k) for each in compiled.bf_insns[: compiled.bf_len]]
+    free_filter(compiled)
+    return instructions

@@ -14,9 +14,10 @@ from podmirror_agent.budget import Budget
 from podmirror_agent.connection import ConnectionEvent, Shed
 from podmirror_agent.connections import Connections
 from podmirror_agent.fastpath import Run, walk
+from podmirror_agent.fragments import Fragments
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
-from podmirror_agent.segment import Undecoded, decode_ethernet
+from podmirror_agent.segment import Fragment, Segment, Undecoded, decode
 from podmirror_agent.session import Session
 from podmirror_wire.errors import ProtocolError, UnexpectedFrame
 from podmirror_wire.frames import (
@@ -64,6 +65,7 @@ class Mirror:
         self._budget = budget
         self._connections = Connections(budget)
         self._connections.table.wants_responder_bytes = False
+        self._fragments = Fragments(budget)
         self._sessions: list[Session] = []
         self._followed: dict[int, _Followed] = {}
         self._undecoded = dict.fromkeys(Undecoded, 0)
@@ -153,7 +155,8 @@ class Mirror:
                 self._pass_on(each)
 
     def expire(self, now: float) -> None:
-        """Close connections that have been silent for too long."""
+        """Close connections that have been silent for too long, and give up fragments that have waited for too long."""
+        self._fragments.expire(now)
         for event in self._connections.expire(now):
             self._pass_on(event)
 
@@ -175,7 +178,8 @@ class Mirror:
                 **session.counts(),
                 **capture,
                 "packets": self._packets,
-                "fragments": self._undecoded[Undecoded.FRAGMENT],
+                "fragments": self._fragments.seen,
+                "fragments_lost": self._fragments.lost,
                 "malformed": self._undecoded[Undecoded.MALFORMED],
                 "untracked": self._connections.table.untracked,
                 "buffer_bytes": self._budget.held,
@@ -183,9 +187,15 @@ class Mirror:
         )
 
     def _receive_packet(self, packet: CapturedPacket, now: float) -> list[ConnectionEvent]:
-        segment = decode_ethernet(packet.packet, packet.wire_length)
+        segment: Segment | Fragment | Undecoded | None = decode(
+            packet.packet, packet.wire_length, packet.link
+        )
+        if isinstance(segment, Fragment):
+            path = (packet.interface[0], packet.way)
+            segment = self._fragments.receive_fragment(segment, path, now)
         if isinstance(segment, Undecoded):
             self._undecoded[segment] += 1
+        if not isinstance(segment, Segment):
             return []
         return self._connections.receive_segment(segment, packet.way, packet.interface, packet.pod_time, now)
 

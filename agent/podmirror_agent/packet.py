@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import NamedTuple
 
+from podmirror_agent.segment import Link
+
 
 class Way(Enum):
     """Which way a packet took past the capture."""
@@ -23,3 +25,4 @@ class CapturedPacket(NamedTuple):
     """Index and name."""
     pod_time: int
     """Nanoseconds since 1970."""
+    link: Link = Link.ETHERNET

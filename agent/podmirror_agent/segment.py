@@ -1,13 +1,14 @@
 """From a packet to a TCP segment.
 
-Theory of operation. A packet is decoded from its first byte on with precompiled structs: the link header (Ethernet, with any
-number of VLAN tags left in the packet), IPv4 with options or IPv6 with extension headers, TCP with options. What is no TCP
-segment is answered with the reason, so that the caller can count it; no input raises.
+Theory of operation. A packet is decoded from its first byte on with precompiled structs: the link header (Ethernet with any
+number of VLAN tags left in the packet, Linux cooked, or none), IPv4 with options or IPv6 with extension headers, TCP with
+options. What is no TCP segment is answered with the reason, so that the caller can count it; no input raises. A fragment of an
+IP packet is answered with itself, for `fragments` to put together.
 
 Three facts of Linux shape the lengths. Packets of the pod's own interfaces are often super-packets of far more than the MTU
 (GSO and GRO), so an IP length is believed up to its maximum and no checksum is: offloading leaves it to the network card. An
-IP length of zero means that the packet is longer than the field can say (BIG TCP, RFC 2675), and then the captured length
-counts. A captured length beyond the IP length is Ethernet padding.
+IP length of zero means that the packet is longer than the field can say (BIG TCP; RFC 2675 for IPv6), and then the captured
+length counts. A captured length beyond the IP length is Ethernet padding.
 """
 
 import struct
@@ -25,15 +26,45 @@ _PROTOCOL_TCP = 6
 _IPV6_HOP_BY_HOP, _IPV6_ROUTING, _IPV6_FRAGMENT, _IPV6_AUTHENTICATION, _IPV6_DESTINATION = 0, 43, 44, 51, 60
 """IPv6 extension headers that can stand before TCP (RFC 8200, 4; RFC 4302)."""
 
-_ETHERNET_BYTES = 14
+_IPV6_EXTENSIONS = {
+    _IPV6_HOP_BY_HOP, _IPV6_ROUTING, _IPV6_FRAGMENT, _IPV6_AUTHENTICATION, _IPV6_DESTINATION,
+}  # fmt: skip
+
 _IPV4_BYTES = 20
 _IPV6_BYTES = 40
 _TCP_BYTES = 20
 
 _ETHERTYPE = struct.Struct("!H")
-_IPV4 = struct.Struct("!BxHxxHxB2x4s4s")
-_IPV6 = struct.Struct("!4xHBx16s16s")
-_TCP = struct.Struct("!HHIIBBH")
+_IPV4 = struct.Struct("!BxHHHxB2x4s4s")
+_IPV6 = struct.Struct("!BxxxHBx16s16s")
+_IPV6_EXTENSION = struct.Struct("!BB")
+_IPV6_FRAGMENT_HEADER = struct.Struct("!BxHI")
+_TCP = struct.Struct("!HHIIBB2x")
+
+
+class Link(Enum):
+    """What a packet begins with. The values say where its ethertype is, and where its payload begins, in bytes."""
+
+    ETHERNET = (12, 14)
+    COOKED = (14, 16)
+    """LINKTYPE_LINUX_SLL."""
+    COOKED_2 = (0, 20)
+    """LINKTYPE_LINUX_SLL2."""
+    NULL = (None, 4)
+    """LINKTYPE_NULL and LINKTYPE_LOOP: BSD's loopback, a protocol family in somebody's byte order."""
+    RAW = (None, 0)
+    """LINKTYPE_RAW: the IP packet itself."""
+
+    @classmethod
+    def of_linktype(cls, number: int) -> "Link | None":
+        """Give the kind of link of a capture file's number (tcpdump.org, link-layer header types); None if unknown to us."""
+        return _LINKTYPES.get(number)
+
+
+_LINKTYPES = {
+    1: Link.ETHERNET, 113: Link.COOKED, 276: Link.COOKED_2, 0: Link.NULL, 108: Link.NULL,
+    12: Link.RAW, 14: Link.RAW, 101: Link.RAW, 228: Link.RAW, 229: Link.RAW,
+}  # fmt: skip  # 12 and 14 are what some systems write for 101
 
 
 class Segment(NamedTuple):
@@ -53,19 +84,41 @@ class Segment(NamedTuple):
     """Payload bytes on the wire. More than len(payload) if the capture cut the packet short."""
 
 
+class Fragment(NamedTuple):
+    """A part of an IP packet that may hold a TCP segment."""
+
+    source: bytes
+    destination: bytes
+    identification: int
+    protocol: int
+    """Of what the first fragment begins with: TCP, or an IPv6 extension header."""
+    offset: int
+    """Bytes."""
+    more: bool
+    """Whether this is not the last."""
+    payload: bytes
+    length: int
+    """Bytes on the wire. More than len(payload) if the capture cut the packet short."""
+
+
 class Undecoded(Enum):
     """Why a packet gave no segment."""
 
     NOT_TCP = "not_tcp"
-    FRAGMENT = "fragment"
     MALFORMED = "malformed"
 
 
-def decode_ethernet(packet: memoryview, wire_length: int) -> Segment | Undecoded:
-    """Decode an Ethernet frame of which `packet` was captured and `wire_length` bytes were on the wire."""
+def decode(
+    packet: memoryview, wire_length: int, link: Link = Link.ETHERNET
+) -> Segment | Fragment | Undecoded:
+    """Decode a packet of which `packet` was captured and `wire_length` bytes were on the wire."""
+    place, start = link.value
     try:
-        (ethertype,) = _ETHERTYPE.unpack_from(packet, _ETHERNET_BYTES - 2)
-        start = _ETHERNET_BYTES
+        if place is None:
+            version = packet[start] >> 4 if start < len(packet) else 0
+            ethertype = {4: _ETHERTYPE_IPV4, 6: _ETHERTYPE_IPV6}.get(version, 0)
+        else:
+            (ethertype,) = _ETHERTYPE.unpack_from(packet, place)
         while ethertype in _ETHERTYPES_VLAN:
             (ethertype,) = _ETHERTYPE.unpack_from(packet, start + 2)
             start += 4
@@ -78,46 +131,77 @@ def decode_ethernet(packet: memoryview, wire_length: int) -> Segment | Undecoded
     return Undecoded.NOT_TCP
 
 
-def _decode_ipv4(packet: memoryview, start: int, wire_length: int) -> Segment | Undecoded:
-    version_and_length, total, fragment, protocol, source, destination = _IPV4.unpack_from(packet, start)
+def decode_payload(
+    payload: bytes, protocol: int, source: bytes, destination: bytes
+) -> Segment | Fragment | Undecoded:
+    """Decode the payload of an IP packet that was put together from its fragments."""
+    try:
+        return _decode_upper(memoryview(payload), protocol, 0, len(payload), source, destination)
+    except struct.error:
+        return Undecoded.MALFORMED
+
+
+def _decode_ipv4(packet: memoryview, start: int, wire_length: int) -> Segment | Fragment | Undecoded:
+    version_and_length, total, identification, fragment, protocol, source, destination = _IPV4.unpack_from(
+        packet, start
+    )
     header_bytes = (version_and_length & 0x0F) * 4
     if protocol != _PROTOCOL_TCP:
         return Undecoded.NOT_TCP
     if version_and_length >> 4 != 4 or header_bytes < _IPV4_BYTES:
         return Undecoded.MALFORMED
+    end = min(start + total if total else wire_length, wire_length)
+    start += header_bytes
     if fragment & 0x3FFF:  # more fragments, or an offset
-        return Undecoded.FRAGMENT
-    end = start + total if total else wire_length
-    return _decode_tcp(packet, start + header_bytes, min(end, wire_length), source, destination)
+        offset, more = (fragment & 0x1FFF) * 8, bool(fragment & 0x2000)
+        return _fragment(packet, start, end, (source, destination, identification, protocol), offset, more)
+    return _decode_tcp(packet, start, end, source, destination)
 
 
-def _decode_ipv6(packet: memoryview, start: int, wire_length: int) -> Segment | Undecoded:
-    payload_length, following, source, destination = _IPV6.unpack_from(packet, start)
+def _decode_ipv6(packet: memoryview, start: int, wire_length: int) -> Segment | Fragment | Undecoded:
+    version, payload_length, following, source, destination = _IPV6.unpack_from(packet, start)
+    if version >> 4 != 6:
+        return Undecoded.MALFORMED
     position = start + _IPV6_BYTES
-    end = position + payload_length if payload_length else wire_length
+    end = min(position + payload_length if payload_length else wire_length, wire_length)
+    return _decode_upper(packet, following, position, end, source, destination)
+
+
+def _decode_upper(
+    packet: memoryview, following: int, position: int, end: int, source: bytes, destination: bytes
+) -> Segment | Fragment | Undecoded:
     while following != _PROTOCOL_TCP:
         if following in (_IPV6_HOP_BY_HOP, _IPV6_ROUTING, _IPV6_DESTINATION):
-            following, length = struct.unpack_from("!BB", packet, position)
+            following, length = _IPV6_EXTENSION.unpack_from(packet, position)
             position += (length + 1) * 8
         elif following == _IPV6_AUTHENTICATION:
-            following, length = struct.unpack_from("!BB", packet, position)
+            following, length = _IPV6_EXTENSION.unpack_from(packet, position)
             position += (length + 2) * 4
         elif following == _IPV6_FRAGMENT:
-            following, offset = struct.unpack_from("!BxH", packet, position)
-            if offset & 0xFFF9:  # more fragments, or an offset: no atomic fragment (RFC 6946)
-                return Undecoded.FRAGMENT if following == _PROTOCOL_TCP else Undecoded.NOT_TCP
+            following, place, identification = _IPV6_FRAGMENT_HEADER.unpack_from(packet, position)
             position += 8
+            if following != _PROTOCOL_TCP and following not in _IPV6_EXTENSIONS:
+                return Undecoded.NOT_TCP
+            if place & 0xFFF9:  # more fragments, or an offset: no atomic fragment (RFC 6946)
+                ends = (source, destination, identification, following)
+                return _fragment(packet, position, end, ends, place & 0xFFF8, bool(place & 1))
         else:
             return Undecoded.NOT_TCP
-    return _decode_tcp(packet, position, min(end, wire_length), source, destination)
+    return _decode_tcp(packet, position, end, source, destination)
+
+
+def _fragment(
+    packet: memoryview, start: int, end: int, of: tuple[bytes, bytes, int, int], offset: int, more: bool
+) -> Fragment | Undecoded:
+    if end <= start:
+        return Undecoded.MALFORMED
+    return Fragment(*of, offset, more, bytes(packet[start:end]), end - start)
 
 
 def _decode_tcp(
     packet: memoryview, start: int, end: int, source: bytes, destination: bytes
 ) -> Segment | Undecoded:
-    source_port, destination_port, sequence, acknowledgment, offset, flags, _ = _TCP.unpack_from(
-        packet, start
-    )
+    source_port, destination_port, sequence, acknowledgment, offset, flags = _TCP.unpack_from(packet, start)
     header_bytes = (offset >> 4) * 4
     length = end - start - header_bytes
     if header_bytes < _TCP_BYTES or length < 0:

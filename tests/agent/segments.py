@@ -1,6 +1,7 @@
 """Packets as byte tables, the extension headers of IPv6, and short ways to decode them."""
 
-from podmirror_agent.segment import Segment, Undecoded, decode_ethernet
+from podmirror_agent import segment as segment_module
+from podmirror_agent.segment import Fragment, Segment, Undecoded
 from tests.agent import packets
 
 SYN_PACKET = bytes.fromhex(
@@ -25,8 +26,8 @@ V4 = ("10.0.0.1", "10.0.0.2")
 V6 = ("2001:db8::1", "2001:db8::2")
 
 
-def decode(packet: bytes, wire_length: int | None = None) -> Segment | Undecoded:
-    return decode_ethernet(memoryview(packet), len(packet) if wire_length is None else wire_length)
+def decode(packet: bytes, wire_length: int | None = None) -> Segment | Fragment | Undecoded:
+    return segment_module.decode(memoryview(packet), len(packet) if wire_length is None else wire_length)
 
 
 def payload_of(packet: bytes, wire_length: int | None = None) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.mirror import Interest
 from podmirror_agent.packet import Way
-from podmirror_agent.segment import ACK, SYN, Segment, decode_ethernet
+from podmirror_agent.segment import ACK, SYN, Segment, decode
 from tests.agent.recorder import Recorder
 from tests.namespaces import CLIENT_ADDRESSES, TARGET_ADDRESSES, Namespace, Namespaces
 
@@ -69,8 +69,8 @@ class Pod:
         with self.namespace.entered():  # interfaces are named as they are first seen
             recorder = Recorder()
             for _ in self.capture.read_into(recorder, time.monotonic()):
-                for packet, wire_length, way, interface, pod_time in recorder.packets:
-                    segment = decode_ethernet(packet, wire_length)
+                for packet, wire_length, way, interface, pod_time, _ in recorder.packets:
+                    segment = decode(packet, wire_length)
                     if isinstance(segment, Segment):  # IPv6 extension headers pass unseen: ICMPv6 has some
                         self.seen.append(Seen(segment, way, interface, pod_time, len(packet), wire_length))
                 recorder.packets.clear()

@@ -1,24 +1,20 @@
-"""Filters are compiled by libpcap, as the agent does it, and judged by libpcap's interpreter, packet by packet."""
-
-import ctypes
-import ctypes.util
-import struct
+"""Filters are compiled by libpcap, as the agent does it, and judged packet by packet."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from podmirror_agent import filters
 from podmirror_agent.capture import _compile
-from podmirror_agent.filters import (
-    ACCEPT_LENGTH,
-    DROP_ALL,
-    Instruction,
-    expression,
-    raise_accept_length,
-)
-from tests.agent import packets
+from podmirror_agent.filters import DROP_ALL, HEADERS_LENGTH, WHOLE_LENGTH, Instruction, connection_class
+from tests.agent import bpf, packets
 
-CONTROL = 47_000
+CONTROL, LOOPBACK, ETH0, TUNNEL = 47_000, 1, 2, 3
 V4 = ("10.0.0.1", "10.0.0.2")
 V6 = ("2001:db8::1", "2001:db8::2")
+
+HOST, OUTGOING = 0, 4
+_HARDWARE = {LOOPBACK: 772, ETH0: 1, TUNNEL: 65_534}
 
 
 class Program:
@@ -26,16 +22,18 @@ class Program:
 
     def __init__(self, instructions: list[Instruction]) -> None:
         self.instructions = instructions
-        self._code = b"".join(struct.pack("@HBBI", *instruction) for instruction in instructions)
-        self._libpcap = ctypes.CDLL(ctypes.util.find_library("pcap"))
-        self._libpcap.bpf_filter.restype = ctypes.c_uint
 
-    def judge(self, packet: bytes) -> int:
-        return self._libpcap.bpf_filter(self._code, packet, len(packet), len(packet))
+    def judge(self, packet: bytes, interface: int = ETH0, packet_type: int = HOST) -> int:
+        of = {bpf.PACKET_TYPE: packet_type, bpf.INTERFACE: interface, bpf.HARDWARE_TYPE: _HARDWARE[interface]}
+        return bpf.run(self.instructions, packet, of)
 
 
-def compiled(*ports: int) -> Program:
-    return Program(_compile(expression(frozenset(ports), CONTROL)))
+def compiled(*ports: int, responder_whole: bool = True, kept: int = 256) -> Program:
+    return Program(
+        filters.program(
+            _compile, frozenset(ports), CONTROL, LOOPBACK, responder_whole=responder_whole, kept=kept
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +52,8 @@ def over_ipv6(source_port: int, destination_port: int, hosts=V6) -> bytes:
 @pytest.mark.parametrize("port", [80, 8080])
 @pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
 def test_both_directions_of_a_subscribed_port_pass(program, build, port):
-    assert program.judge(build(40000, port)) == ACCEPT_LENGTH
-    assert program.judge(build(port, 40000)) == ACCEPT_LENGTH
+    assert program.judge(build(40000, port)) == WHOLE_LENGTH
+    assert program.judge(build(port, 40000)) == WHOLE_LENGTH
 
 
 @pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
@@ -65,7 +63,7 @@ def test_other_ports_do_not_pass(program, build):
 
 
 def test_port_is_found_behind_ipv4_options(program):
-    assert program.judge(over_ipv4(40000, 80, options=b"\x01" * 8)) == ACCEPT_LENGTH
+    assert program.judge(over_ipv4(40000, 80, options=b"\x01" * 8)) == WHOLE_LENGTH
     assert program.judge(over_ipv4(40000, 81, options=b"\x01" * 8)) == 0
 
 
@@ -85,14 +83,14 @@ def test_arp_does_not_pass(program):
 
 @pytest.mark.parametrize("fragment", [0x2000, 0x2010, 0x0010], ids=["first", "middle", "last"])
 def test_ipv4_fragments_pass_whatever_their_port(program, fragment):
-    assert program.judge(over_ipv4(40000, 81, fragment=fragment)) == ACCEPT_LENGTH
+    assert program.judge(over_ipv4(40000, 81, fragment=fragment)) == WHOLE_LENGTH
 
 
 @pytest.mark.parametrize("extension", [0, 43, 44, 51, 60])
 def test_ipv6_extension_headers_pass_whatever_is_behind_them(program, extension):
     packet = packets.ipv6(*V6, b"\x06\x00" + bytes(6) + packets.tcp(40000, 81), following=extension)
 
-    assert program.judge(packets.ethernet(packet)) == ACCEPT_LENGTH
+    assert program.judge(packets.ethernet(packet)) == WHOLE_LENGTH
 
 
 @pytest.mark.parametrize("build", [packets.ipv4, packets.ipv6])
@@ -100,10 +98,8 @@ def test_tagged_packets_of_a_subscribed_port_pass(program, build):
     hosts = V4 if build is packets.ipv4 else V6
     tags = ((0x8100, 5),)
 
-    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(40000, 80)), tags=tags)) == ACCEPT_LENGTH
-    assert (
-        program.judge(packets.ethernet(build(*hosts, packets.tcp(8080, 40000)), tags=tags)) == ACCEPT_LENGTH
-    )
+    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(40000, 80)), tags=tags)) == WHOLE_LENGTH
+    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(8080, 40000)), tags=tags)) == WHOLE_LENGTH
     assert program.judge(packets.ethernet(build(*hosts, packets.tcp(40000, 81)), tags=tags)) == 0
 
 
@@ -112,8 +108,8 @@ def test_tagged_fragments_and_extension_headers_pass(program):
     fragment = packets.ipv4(*V4, packets.tcp(40000, 81), fragment=0x2000)
     extended = packets.ipv6(*V6, b"\x06\x00" + bytes(6) + packets.tcp(40000, 81), following=60)
 
-    assert program.judge(packets.ethernet(fragment, tags=tags)) == ACCEPT_LENGTH
-    assert program.judge(packets.ethernet(extended, tags=tags)) == ACCEPT_LENGTH
+    assert program.judge(packets.ethernet(fragment, tags=tags)) == WHOLE_LENGTH
+    assert program.judge(packets.ethernet(extended, tags=tags)) == WHOLE_LENGTH
 
 
 LOOPBACKS = [
@@ -136,13 +132,13 @@ def test_control_connection_does_not_pass_even_if_its_port_is_subscribed(build, 
 
 @pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
 def test_remote_client_whose_port_is_that_of_the_control_connection_passes(program, build):
-    assert program.judge(build(CONTROL, 80)) == ACCEPT_LENGTH
-    assert program.judge(build(80, CONTROL)) == ACCEPT_LENGTH
+    assert program.judge(build(CONTROL, 80)) == WHOLE_LENGTH
+    assert program.judge(build(80, CONTROL)) == WHOLE_LENGTH
 
 
 @pytest.mark.parametrize(("build", "hosts"), LOOPBACKS, ids=["IPv4", "IPv6"])
 def test_subscribed_port_on_loopback_passes(program, build, hosts):
-    assert program.judge(build(50_000, 80, hosts)) == ACCEPT_LENGTH
+    assert program.judge(build(50_000, 80, hosts)) == WHOLE_LENGTH
 
 
 def test_packet_that_ends_before_its_ports_does_not_pass(program):
@@ -164,21 +160,110 @@ def test_drop_all_drops_all():
     assert Program(list(DROP_ALL)).judge(over_ipv4(40000, 80)) == 0
 
 
-def test_every_accepting_return_lets_the_whole_packet_through(program):
-    returns = [constant for code, _, _, constant in program.instructions if code == 0x06]
-
-    assert set(returns) == {0, 0x40000}
+def test_whole_is_more_than_the_largest_super_packet():
+    assert WHOLE_LENGTH == 262_144
 
 
-def test_accept_length_is_raised_and_nothing_else_changes():
-    before = [(0x28, 0, 0, 12), (0x15, 0, 1, 0x0800), (0x06, 0, 0, 65_535), (0x06, 0, 0, 0)]
-
-    assert raise_accept_length(before) == [*before[:2], (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)]
+# Two lengths.
 
 
-def test_accept_length_is_above_the_largest_super_packet():
-    assert ACCEPT_LENGTH == 262_144
+@pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
+def test_packets_of_the_responder_are_cut_while_nobody_wants_their_bytes(build):
+    program = compiled(80, responder_whole=False)
+
+    assert program.judge(build(40000, 80)) == WHOLE_LENGTH
+    assert program.judge(build(80, 40000)) == HEADERS_LENGTH
+    assert program.judge(build(81, 40000)) == 0
 
 
-def test_expression_reads_the_same_whatever_the_order_of_ports():
-    assert expression(frozenset({80, 8080}), CONTROL) == expression(frozenset({8080, 80}), CONTROL)
+def test_what_cannot_be_judged_is_never_cut():
+    program = compiled(80, responder_whole=False)
+    tagged = packets.ethernet(packets.ipv4(*V4, packets.tcp(80, 40000)), tags=((0x8100, 5),))
+
+    assert program.judge(over_ipv4(80, 40000, fragment=0x2000)) == WHOLE_LENGTH
+    assert program.judge(tagged) == WHOLE_LENGTH
+
+
+def test_control_connection_does_not_pass_cut_either():
+    program = compiled(80, responder_whole=False, kept=10)
+
+    for port in (80, 50_000):
+        assert program.judge(over_ipv4(CONTROL, port, ("127.0.0.1", "127.0.0.1")), LOOPBACK) == 0
+        assert program.judge(over_ipv4(port, CONTROL, ("127.0.0.1", "127.0.0.1")), LOOPBACK) == 0
+
+
+def test_headers_that_can_be_decoded_fit_into_what_is_accepted():
+    tcp = packets.tcp(80, 40000, options=b"\x01" * 40)
+    longest = packets.ethernet(packets.ipv4(*V4, tcp, options=b"\x01" * 40))
+
+    assert len(longest) + 2 * 4 <= HEADERS_LENGTH
+
+
+# Interfaces.
+
+
+@pytest.mark.parametrize("responder_whole", [True, False])
+def test_loopback_shows_each_packet_once(responder_whole):
+    program = compiled(80, responder_whole=responder_whole)
+    packet = over_ipv4(40000, 80, ("127.0.0.1", "127.0.0.1"))
+
+    assert program.judge(packet, LOOPBACK, HOST) == WHOLE_LENGTH
+    assert program.judge(packet, LOOPBACK, OUTGOING) == 0
+
+
+def test_what_goes_out_on_other_interfaces_passes(program):
+    assert program.judge(over_ipv4(80, 40000), ETH0, OUTGOING) == WHOLE_LENGTH
+
+
+def test_interfaces_without_an_ethernet_header(program):
+    for packet in (packets.ipv4(*V4, packets.tcp(40000, 80)), packets.ipv6(*V6, packets.tcp(40000, 80))):
+        assert program.judge(packet, TUNNEL) == WHOLE_LENGTH
+    assert program.judge(packets.ipv4(*V4, packets.tcp(40000, 81)), TUNNEL) == 0
+    assert (
+        compiled(80, responder_whole=False).judge(packets.ipv4(*V4, packets.tcp(80, 9)), TUNNEL)
+        == HEADERS_LENGTH
+    )
+
+
+@pytest.mark.parametrize("outer", [0x8100, 0x88A8])
+def test_two_tags(program, outer):
+    tags = ((outer, 7), (0x8100, 5))
+
+    assert (
+        program.judge(packets.ethernet(packets.ipv4(*V4, packets.tcp(40000, 80)), tags=tags)) == WHOLE_LENGTH
+    )
+    assert (
+        program.judge(packets.ethernet(packets.ipv6(*V6, packets.tcp(80, 40000)), tags=tags)) == WHOLE_LENGTH
+    )
+
+
+# Shedding.
+
+
+@given(
+    port=st.integers(1, 65_535),
+    kept=st.sampled_from([0, 1, 128, 255]),
+    answer=st.booleans(),
+    six=st.booleans(),
+    flags=st.sampled_from(["A", "PA", "S", "SA", "FA", "R", "RA"]),
+)
+def test_of_a_shed_connection_only_beginning_and_end_pass(port, kept, answer, six, flags):
+    program = compiled_for(kept)
+    ports = (80, port) if answer else (port, 80)
+    tcp = packets.tcp(*ports, flags=flags)
+    packet = packets.ethernet(packets.ipv6(*V6, tcp) if six else packets.ipv4(*V4, tcp))
+
+    shed = connection_class(port) >= kept
+    if shed and port != 80:
+        assert program.judge(packet) == (HEADERS_LENGTH if set(flags) & set("SFR") else 0)
+    elif port != 80:
+        assert program.judge(packet) == (HEADERS_LENGTH if answer else WHOLE_LENGTH)
+
+
+_compiled: dict[int, Program] = {}
+
+
+def compiled_for(kept: int) -> Program:
+    if kept not in _compiled:
+        _compiled[kept] = compiled(80, responder_whole=False, kept=kept)
+    return _compiled[kept]

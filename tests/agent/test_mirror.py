@@ -148,6 +148,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
         "kernel_drops": 7,
         "packets": 11,
         "fragments": 2,
+        "fragments_lost": 2,
         "malformed": 1,
         "untracked": 0,
     }

@@ -15,7 +15,7 @@ import pytest
 from podmirror_agent.budget import Budget
 from podmirror_agent.connections import ConnectionEvent, Connections
 from podmirror_agent.packet import Way
-from podmirror_agent.segment import ACK, RST, SYN, Segment, decode_ethernet
+from podmirror_agent.segment import ACK, RST, SYN, Segment, decode
 from podmirror_wire.frames import Closed, Data, Gap, Opened
 from podmirror_wire.values import Direction
 
@@ -68,7 +68,7 @@ def _time(metadata: object) -> tuple[int, int]:
 
 
 def segments_of(packets: list[tuple[bytes, int]]) -> list[Segment]:
-    decoded = (decode_ethernet(memoryview(packet), wire_length) for packet, wire_length in packets)
+    decoded = (decode(memoryview(packet), wire_length) for packet, wire_length in packets)
     return [segment for segment in decoded if isinstance(segment, Segment)]
 
 

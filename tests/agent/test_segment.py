@@ -2,7 +2,8 @@
 
 import pytest
 
-from podmirror_agent.segment import Segment, Undecoded, decode_ethernet
+from podmirror_agent import segment as segment_module
+from podmirror_agent.segment import Fragment, Link, Segment, Undecoded
 from tests.agent import packets
 from tests.agent.segments import (
     DATA_PACKET,
@@ -166,16 +167,19 @@ def test_super_packet_of_the_largest_length_that_the_header_can_say():
 
 
 @pytest.mark.parametrize(
-    ("fragment", "expected"),
+    ("fragment", "offset", "more"),
     [
-        pytest.param(0x2000, Undecoded.FRAGMENT, id="first"),
-        pytest.param(0x2010, Undecoded.FRAGMENT, id="middle"),
-        pytest.param(0x0010, Undecoded.FRAGMENT, id="last"),
-        pytest.param(0x1FFF, Undecoded.FRAGMENT, id="last, at the largest offset"),
+        pytest.param(0x2000, 0, True, id="first"),
+        pytest.param(0x2010, 128, True, id="middle"),
+        pytest.param(0x0010, 128, False, id="last"),
+        pytest.param(0x1FFF, 65_528, False, id="last, at the largest offset"),
     ],
 )
-def test_ipv4_fragments_are_told(fragment, expected):
-    assert decode(packets.ethernet(packets.ipv4(*V4, HELLO, fragment=fragment))) is expected
+def test_ipv4_fragments_are_told(fragment, offset, more):
+    told = decode(packets.ethernet(packets.ipv4(*V4, HELLO, fragment=fragment)))
+
+    assert isinstance(told, Fragment)
+    assert (told.offset, told.more, told.payload, told.length) == (offset, more, HELLO, len(HELLO))
 
 
 @pytest.mark.parametrize("fragment", [0x0000, 0x4000, 0x8000], ids=["plain", "don't fragment", "evil bit"])
@@ -222,12 +226,18 @@ def test_ipv6_extension_headers_cut_short_at_every_length_never_raise():
 
 
 @pytest.mark.parametrize(
-    "offset_and_more", ["0001", "0008", "0009", "fff8"], ids=["first", "last", "middle", "largest"]
+    ("offset_and_more", "offset", "more"),
+    [("0001", 0, True), ("0008", 8, False), ("0009", 8, True), ("fff8", 65_528, False)],
+    ids=["first", "last", "middle", "largest"],
 )
-def test_ipv6_fragments_are_told(offset_and_more):
-    header = (FRAGMENT, b"\x00" + bytes.fromhex(offset_and_more) + bytes(4))
+def test_ipv6_fragments_are_told(offset_and_more, offset, more):
+    header = (FRAGMENT, b"\x00" + bytes.fromhex(offset_and_more) + bytes.fromhex("01020304"))
 
-    assert decode(extended(header)) is Undecoded.FRAGMENT
+    told = decode(extended(header))
+
+    assert isinstance(told, Fragment)
+    assert (told.offset, told.more, told.payload) == (offset, more, HELLO)
+    assert (told.identification, told.protocol) == (0x01020304, 6)
     assert decode(extended(header, last=17)) is Undecoded.NOT_TCP
 
 
@@ -263,8 +273,54 @@ def test_tcp_header_longer_than_the_packet_is_malformed():
 
 def test_payload_outlives_the_packet_it_came_in():
     packet = bytearray(DATA_PACKET)
-    segment = decode_ethernet(memoryview(packet), len(packet))
+    segment = segment_module.decode(memoryview(packet), len(packet))
     packet[:] = bytes(len(packet))
 
     assert segment.payload == b"hello"
     assert segment.source == bytes.fromhex("20010db8000000000000000000000001")
+
+
+# Links.
+
+
+COOKED = bytes.fromhex("0000 0001 0006 020000000001 0000")
+COOKED_2 = bytes.fromhex("0000 00000002 0001 00 06 0200000000010000")
+
+
+@pytest.mark.parametrize(
+    ("link", "header_v4", "header_v6"),
+    [
+        (Link.RAW, b"", b""),
+        (Link.NULL, b"\x02\0\0\0", b"\0\0\0\x1e"),
+        (Link.COOKED, COOKED + b"\x08\x00", COOKED + b"\x86\xdd"),
+        (Link.COOKED_2, b"\x08\x00" + COOKED_2, b"\x86\xdd" + COOKED_2),
+        (Link.COOKED, COOKED + b"\x81\x00\x00\x05\x08\x00", COOKED + b"\x81\x00\x00\x05\x86\xdd"),
+    ],
+    ids=["raw", "BSD loopback", "cooked", "cooked 2", "cooked, with a VLAN tag"],
+)
+def test_packets_of_other_links(link, header_v4, header_v6):
+    for header, packet in (
+        (header_v4, packets.ipv4(*V4, HELLO)),
+        (header_v6, packets.ipv6(*V6, HELLO)),
+    ):
+        whole = header + packet
+        segment = segment_module.decode(memoryview(whole), len(whole), link)
+
+        assert isinstance(segment, Segment)
+        assert segment.payload == b"hello"
+
+
+@pytest.mark.parametrize("link", Link)
+def test_nothing_of_a_packet_is_no_fault(link):
+    for size in range(40):
+        told = segment_module.decode(memoryview(bytes(size)), size, link)
+        assert isinstance(told, Undecoded)
+
+
+def test_numbers_of_capture_files():
+    assert Link.of_linktype(1) is Link.ETHERNET
+    assert Link.of_linktype(113) is Link.COOKED
+    assert Link.of_linktype(276) is Link.COOKED_2
+    assert {Link.of_linktype(number) for number in (12, 14, 101, 228, 229)} == {Link.RAW}
+    assert {Link.of_linktype(number) for number in (0, 108)} == {Link.NULL}
+    assert Link.of_linktype(105) is None  # 802.11

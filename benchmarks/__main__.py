@@ -1,12 +1,12 @@
 """Measure what a capture costs: `python -m benchmarks`, as root on Linux; README.md says what the figures mean."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 RESULT = Path(__file__).parent.parent / "build" / "bench.json"
+NAMES = ("packets",)
 
 
 def main() -> int:
@@ -17,25 +17,44 @@ def main() -> int:
         print(f"the benchmarks cannot run: {reason}", file=sys.stderr)
         return 5
     # Imported late: `--help` needs none of it.
-    from benchmarks.measurement import measure_all
-    from benchmarks.report import machine, print_tables, write_json
+    from benchmarks.report import machine, print_heading, print_section, write_json
+    from benchmarks.rows import Row
+    from benchmarks.sections import Asked
+    from benchmarks.suite import SECTIONS
 
     where = machine()
-    try:
-        measurements = measure_all(asked.repeats, asked.seconds, lambda text: print(text, file=sys.stderr))
-    except RuntimeError as error:
-        print(f"the benchmarks failed: {error}", file=sys.stderr)
-        return 1
-    print_tables(measurements, where, asked.repeats)
-    write_json(RESULT, measurements, where)
+    rows: list[Row] = []
+    print_heading(where, asked.repeats)
+    for section in SECTIONS:
+        if asked.only and section.name not in asked.only:
+            continue
+        try:
+            measured = list(section.measure(Asked(asked.repeats, asked.seconds, _tell)))
+        except RuntimeError as error:
+            print(f"the benchmarks failed in {section.name}: {error}", file=sys.stderr)
+            return 1
+        print_section(section, measured)
+        rows += measured
+        write_json(RESULT, rows, where)  # after each: what was measured is not lost if a later section fails
     print(f"every measurement is in {RESULT}", file=sys.stderr)
     return 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the agent's CPU time per packet beside tcpdump's and scapy.sniff's. Needs root.",
+        description="Measure what the agent costs, beside other captures. Needs root.",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=NAMES,
+        metavar="NAME",
+        help=f"(again for more) one of {', '.join(NAMES)}",
     )
     parser.add_argument(
         "--repeats", type=_positive(int, 100), default=3, metavar="N", help="(default: %(default)s)"
@@ -43,7 +62,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--seconds",
         type=_positive(float, 60),
-        default=0.5,
+        default=1.0,
         metavar="S",
         help="length of each load (default: %(default)s)",
     )
@@ -63,9 +82,10 @@ def _positive(kind: type[int] | type[float], limit: int) -> Callable[[str], floa
 def _why_not() -> str:
     if sys.platform != "linux":
         return "network namespaces and packet sockets are Linux's"
+    from benchmarks import native
     from tests.namespaces import why_not
 
-    return why_not() or ("" if shutil.which("tcpdump") else "tcpdump is missing (Debian: tcpdump)")
+    return why_not() or native.why_not()
 
 
 if __name__ == "__main__":

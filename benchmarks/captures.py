@@ -1,161 +1,152 @@
 """What is compared: ways to capture the traffic of a port, each in processes whose CPU time can be read.
 
-A capture is a context manager: it is ready when its block begins. Inside, `measuring` spans the load; `stop` then gives
-what the capture saw and what the kernel dropped before it could be seen.
+A capture is a context manager: it is ready when its block begins. Inside, `measuring` spans the load; `stop` then gives what
+the capture saw and what the kernel dropped before it could be seen. All run on the capture's core.
 """
 
 import contextlib
-import json
 import re
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
-from benchmarks.children import CHILD_SECONDS, cpu_seconds, python, started, wait_until_ready
-from benchmarks.load import PORT
-from podmirror_wire.handshake import new_secret, verifier_of
+from benchmarks import agents
+from benchmarks.capture import BUFFER_MEBIBYTES, INTERFACE, PORT, Running, Seen
+from benchmarks.children import (
+    CAPTURE_CORE,
+    CHILD_SECONDS,
+    Child,
+    piped,
+    python,
+    result_of,
+    started,
+    wait_until_ready,
+)
+from benchmarks.native import program
 from tests.namespaces import Namespaces
 
-AGENT_PORT = 61_234
-INTERFACE = "eth0"
+NOTHING, AGENT, COMPILED = "nothing", "agent", "agent, compiled"
+TCPDUMP, TCPDUMP_U, DUMPCAP = "tcpdump | cat", "tcpdump -U | cat", "dumpcap | cat"
+SNIFF, READER = "scapy.sniff", "C ring reader"
 
-BUFFER_MEBIBYTES = 64
-"""Of tcpdump's ring: as large as the agent's is by default."""
+Capture = Callable[[Namespaces], AbstractContextManager[Running]]
 
-SETTLE_SECONDS = 0.4
-"""After the load, until the last packets are dealt with."""
-
-TCPDUMP_SETTLE_SECONDS = 1.3
-"""tcpdump lets the kernel hold packets back for up to a second while a block fills; the agent, for a millisecond."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a capture says of itself."""
-
-    packets: int
-    drops: int
-    """Packets that the kernel dropped since the capture's buffer was full."""
-    missed_bytes: int | None = None
-    """Bytes of the load that are not in what was captured, where the capture counts bytes at all."""
-
-
-@dataclass
-class Running:
-    """A capture that is ready."""
-
-    processes: list[int]
-    settle_seconds: float
-    stop: Callable[[int], Seen]
-    """Ends the capture; given the bytes that were sent."""
-    cpu: float = 0.0
-    """Seconds, of all processes, in the measured span."""
-
-    @contextlib.contextmanager
-    def measuring(self) -> Iterator[None]:
-        """Measure the CPU time of the block, and of what the capture does right after it."""
-        before = sum(map(cpu_seconds, self.processes))
-        yield
-        time.sleep(self.settle_seconds)
-        self.cpu = sum(map(cpu_seconds, self.processes)) - before
+HELD_BACK_SECONDS = 1.3
+"""libpcap lets the kernel hold packets back for up to a second while a block fills; the agent, for a millisecond."""
 
 
 @contextlib.contextmanager
 def nothing(_: Namespaces) -> Iterator[Running]:
     """No capture at all: what the load achieves on its own."""
-    yield Running([], 0.0, lambda _: Seen(0, 0))
+    yield Running([], lambda: Seen(0, 0))
 
 
 @contextlib.contextmanager
-def agent(made: Namespaces) -> Iterator[Running]:
-    """The agent as in a pod, with a layer that drains it."""
-    secret = new_secret()
-    arguments = [
-        "--ports",
-        str(AGENT_PORT),
-        "--verifier",
-        verifier_of(secret).hex(),
-        "--log-level",
-        "warning",
-    ]
-    with (
-        started(made.command(made.target, sys.executable, "-m", "podmirror_agent", *arguments)) as process,
-        python(made, made.target, "benchmarks.drain", str(AGENT_PORT), str(PORT)) as drain,
-    ):
-        assert drain.stdin is not None
-        drain.stdin.write(secret.hex() + "\n")
-        drain.stdin.flush()
-        wait_until_ready(drain)
+def _through_cat(made: Namespaces, command: list[str], ready: str, counts: str) -> Iterator[Running]:
+    """A program that writes packets to a pipe that `cat` empties; the CPU time of both counts.
 
-        def stop(sent_bytes: int) -> Seen:
-            told, _ = drain.communicate(timeout=CHILD_SECONDS)
-            if drain.returncode != 0 or process.wait(CHILD_SECONDS) != 0:
-                raise RuntimeError(
-                    f"exit codes: drain {drain.returncode}, agent {process.poll()} (-9: it was killed)"
-                )
-            counts = json.loads(told)
-            missed = sent_bytes - counts["bytes_seen"] + counts["cut_bytes"]
-            return Seen(counts["packets"], counts["kernel_drops"], missed)
-
-        yield Running([process.pid], SETTLE_SECONDS, stop)
-
-
-@contextlib.contextmanager
-def tcpdump(made: Namespaces) -> Iterator[Running]:
-    """tcpdump, writing each packet at once to a pipe that `cat` empties; the CPU time of both counts."""
-    options = ["-i", INTERFACE, "-n", "-B", str(BUFFER_MEBIBYTES << 10), "-U", "-w", "-"]
-    command = made.command(made.target, "tcpdump", *options, "tcp", "port", str(PORT))
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    `ready` is what it says on standard error when it captures; `counts`, a pattern for what it says at the end, with the groups
+    `packets` and `drops`.
+    """
+    whole = made.command(made.target, *command)
+    with started(whole, CAPTURE_CORE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
-        with started(["cat"], stdin=process.stdout.fileno(), stdout=subprocess.DEVNULL) as cat:
+        with started(["cat"], CAPTURE_CORE, stdin=process.stdout.fileno(), stdout=subprocess.DEVNULL) as cat:
             process.stdout.close()  # only cat reads it
-            said = ""
-            while "listening on" not in said:
-                line = process.stderr.readline()
-                said += line
-                if not line:
-                    raise RuntimeError(f"tcpdump did not start: {said.strip()}")
+            _wait_until_said(process, ready)
 
-            def stop(_: int) -> Seen:
+            def stop() -> Seen:
                 process.send_signal(signal.SIGTERM)
                 assert process.stderr is not None
                 told = process.stderr.read()
-                return Seen(_count(told, "captured"), _count(told, "dropped by kernel"))
+                found = re.search(counts, told, re.DOTALL)
+                if found is None:
+                    raise RuntimeError(
+                        f"{command[0]} did not say how many packets it captured: {told.strip()}"
+                    )
+                return Seen(int(found["packets"]), int(found["drops"]))
 
-            yield Running([process.pid, cat.pid], TCPDUMP_SETTLE_SECONDS, stop)
+            yield Running([process.pid, cat.pid], stop, settle_seconds=HELD_BACK_SECONDS)
 
 
-def _count(told: str, what: str) -> int:
-    found = re.search(rf"(\d+) packets? {what}", told)
-    if found is None:
-        raise RuntimeError(f"tcpdump did not say how many packets it {what}: {told.strip()}")
-    return int(found[1])
+def _wait_until_said(process: Child, what: str) -> None:
+    assert process.stderr is not None
+    said = ""
+    while what not in said:
+        line = process.stderr.readline()
+        said += line
+        if not line:
+            raise RuntimeError(f"{process.args!r} did not start: {said.strip()}")
+
+
+def _tcpdump(*options: str) -> Capture:
+    base = ["tcpdump", "-i", INTERFACE, "-n", "-B", str(BUFFER_MEBIBYTES << 10), *options, "-w", "-"]
+    counts = r"(?P<packets>\d+) packets? captured.*?(?P<drops>\d+) packets? dropped by kernel"
+    return lambda made: _through_cat(made, [*base, "tcp", "port", str(PORT)], "listening on", counts)
+
+
+def _dumpcap(made: Namespaces) -> AbstractContextManager[Running]:
+    command = ["dumpcap", "-i", INTERFACE, "-B", str(BUFFER_MEBIBYTES), "-f", f"tcp port {PORT}", "-w", "-"]
+    counts = r"received/dropped on interface [^:]*: (?P<packets>\d+)/(?P<drops>\d+)"
+    return _through_cat(made, command, "File: -", counts)
 
 
 @contextlib.contextmanager
 def scapy_sniff(made: Namespaces) -> Iterator[Running]:
-    """scapy's own sniffer, which dissects each packet and keeps none."""
-    with python(made, made.target, "benchmarks.sniffer", INTERFACE, str(PORT)) as process:
+    """`scapy.sniff` with a callback that only counts, and its kernel buffer as large as the others'."""
+    command = python("benchmarks.sniffer", INTERFACE, str(PORT), str(BUFFER_MEBIBYTES))
+    with piped(made, made.target, command, CAPTURE_CORE) as process:
         wait_until_ready(process)
 
-        def stop(_: int) -> Seen:
+        def stop() -> Seen:
             process.send_signal(signal.SIGTERM)
-            told = json.loads(process.communicate(timeout=CHILD_SECONDS)[0])
-            return Seen(told["packets"], told["drops"])
+            counts = result_of(process)
+            return Seen(int(counts["packets"]), int(counts["drops"]))
 
-        yield Running([process.pid], SETTLE_SECONDS, stop)
+        yield Running(
+            [process.pid], stop, settle_limit=0.4
+        )  # it is seconds behind, and its time per packet is known
 
 
-NOTHING, AGENT, TCPDUMP, SCAPY = "nothing", "podmirror agent", "tcpdump | cat", "scapy.sniff"
+@contextlib.contextmanager
+def reader(made: Namespaces) -> Iterator[Running]:
+    """A ring reader in C, the physical limit: `native/reader.c`."""
+    command = program("reader", interface=INTERFACE, port=PORT, mebibytes=BUFFER_MEBIBYTES)
+    with piped(made, made.target, command, CAPTURE_CORE) as process:
+        wait_until_ready(process)
 
-CAPTURES: dict[str, Callable[[Namespaces], AbstractContextManager[Running]]] = {
+        def stop() -> Seen:
+            counts = result_of(process, CHILD_SECONDS)
+            return Seen(int(counts["packets"]), int(counts["drops"]), counts)
+
+        yield Running([process.pid], stop)
+
+
+CAPTURES: dict[str, Capture] = {
     NOTHING: nothing,
-    AGENT: agent,
-    TCPDUMP: tcpdump,
-    SCAPY: scapy_sniff,
+    AGENT: agents.plain,
+    COMPILED: agents.compiled,
+    TCPDUMP: _tcpdump(),
+    TCPDUMP_U: _tcpdump("-U"),
+    DUMPCAP: _dumpcap,
+    SNIFF: scapy_sniff,
+    READER: reader,
 }
+
+
+def available() -> tuple[list[str], list[str]]:
+    """Give the captures that this machine can run, and why it cannot run the others."""
+    missing = {
+        COMPILED: agents.why_not_compiled(),
+        TCPDUMP: _unless_found("tcpdump"),
+        TCPDUMP_U: _unless_found("tcpdump"),
+        DUMPCAP: _unless_found("dumpcap"),
+    }
+    names = [name for name in CAPTURES if not missing.get(name)]
+    return names, [f"{name}: left out, {reason}" for name, reason in missing.items() if reason]
+
+
+def _unless_found(command: str) -> str:
+    return "" if shutil.which(command) else f"{command} is missing"

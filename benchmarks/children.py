@@ -1,6 +1,8 @@
-"""Child processes in a namespace: started, awaited, never left behind, and their CPU time read."""
+"""Child processes: started in a namespace and on a core, awaited, never left behind, and their use of the machine read."""
 
 import contextlib
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,26 +14,41 @@ ROOT = Path(__file__).parent.parent
 CHILD_SECONDS = 20.0
 """For a child to answer or to end; on a busy machine importing scapy alone can take some seconds."""
 
+_CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
+LOAD_CORE, CAPTURE_CORE = _CORES[0], _CORES[-1]
+"""A capture has a core of its own; what makes the load, and what takes the agent's output, share another. On a machine with
+one core they are the same."""
+
+Child = subprocess.Popen[str]
+
 
 @contextlib.contextmanager
-def started(command: list[str], **options: int) -> Iterator["subprocess.Popen[str]"]:
+def started(command: list[str], core: int | None = None, **options: object) -> Iterator[Child]:
     """Run a command beside the block, from the repository's root; at the end of the block it is killed if need be."""
     with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:  # type: ignore[call-overload]
         try:
+            if core is not None:
+                os.sched_setaffinity(process.pid, {core})
             yield process
         finally:
             process.kill()
 
 
-def python(
-    made: Namespaces, namespace: Namespace, module: str, *arguments: str
-) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
-    """Run a Python module in a namespace, with pipes to its standard input and output."""
-    command = made.command(namespace, sys.executable, "-m", module, *arguments)
-    return started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def piped(
+    made: Namespaces, namespace: Namespace, command: list[str], core: int, **options: object
+) -> contextlib.AbstractContextManager[Child]:
+    """Run a command in a namespace, with pipes to its standard input and output."""
+    return started(
+        made.command(namespace, *command), core, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options
+    )
 
 
-def wait_until_ready(process: "subprocess.Popen[str]") -> None:
+def python(module: str, *arguments: str) -> list[str]:
+    """Give the command line of a Python module."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def wait_until_ready(process: Child) -> None:
     """Wait for the line that says so.
 
     Raises:
@@ -43,6 +60,22 @@ def wait_until_ready(process: "subprocess.Popen[str]") -> None:
         raise RuntimeError(f"{process.args!r} did not get ready: {line!r}")
 
 
+def result_of(process: Child, seconds: float = CHILD_SECONDS) -> dict[str, float]:
+    """Close a child's standard input, and give the line of JSON that it ends with.
+
+    Raises:
+        RuntimeError: It failed, or did not end in time.
+    """
+    try:
+        told, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{process.args!r} did not end within {seconds:g} s") from error
+    if process.returncode != 0:
+        raise RuntimeError(f"{process.args!r} failed, with exit code {process.returncode}")
+    result: dict[str, float] = json.loads(told)
+    return result
+
+
 def cpu_seconds(pid: int) -> float:
     """Read the CPU time of a process, user and system, of all threads that it has now.
 
@@ -50,3 +83,23 @@ def cpu_seconds(pid: int) -> float:
     """
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def resident_bytes(pid: int) -> tuple[int, int]:
+    """Read what a process has in memory: packet rings aside, and in packet rings.
+
+    A ring belongs to the kernel and is not charged to the container; the process merely maps it (/proc/PID/smaps, where a
+    mapping of a socket is named `socket:[inode]`).
+    """
+    other = rings = 0
+    in_ring = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if words[0] == "Rss:":
+            if in_ring:
+                rings += int(words[1]) << 10
+            else:
+                other += int(words[1]) << 10
+        elif not words[0].endswith(":"):
+            in_ring = len(words) > 5 and words[5].startswith("socket:")
+    return other, rings

@@ -1,99 +1,70 @@
-"""A layer that only drains: it authenticates, subscribes, reads and gives credit, and throws the bytes away.
+"""A layer that only drains: authenticates, subscribes, and becomes the program that reads and gives credit.
 
-It is a process of its own, so that its CPU time is not the agent's. The secret comes in hexadecimal as the first line of
-standard input; at the end of that input it says goodbye and prints the agent's ledger as a line of JSON.
+The secret comes in hexadecimal as the first line of standard input. The handshake is done here, frame by frame, so that no byte
+behind it is read; then this process is replaced by `native/drain.c`, which keeps the connected socket.
 """
 
-import json
-import select
+import os
 import socket
 import sys
 import time
-from collections import Counter
 
+from benchmarks.native import program
+from podmirror_wire.codec import HEADER
 from podmirror_wire.decoder import Decoder
-from podmirror_wire.frames import AnyFrame, Credit, Data, Goodbye, Ledger, Ping, Pong, Subscribe, Subscribed
+from podmirror_wire.frames import AnyFrame, Subscribe, Subscribed
 from podmirror_wire.handshake import LayerHandshake
 
 CONNECT_SECONDS = 15.0
-GOODBYE_SECONDS = 5.0
-READ_BYTES = 256 * 1024
 
 
-class Drain:
-    """The conversation with the agent, on a blocking socket."""
+class Conversation:
+    """The beginning of the conversation with the agent, on a blocking socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._decoder = Decoder()
-        self._subscribed = False
-        self._ended = False
-        self._counts: dict[str, int] = {}
+
+    @property
+    def received(self) -> int:
+        """Bytes of frames so far, which the answer to a ping tells."""
+        return self._decoder.received
 
     def begin(self, secret: bytes, port: int) -> None:
         """Authenticate and subscribe; on return every packet of the port passes the agent's filter."""
         handshake = LayerHandshake(secret)
         while handshake.accepted is None:
-            for frame in self._read_frames():  # nothing follows the last of them before a subscription
-                answer = handshake.receive_frame(frame)
-                if answer is not None:
-                    self._connection.sendall(answer.encode())
+            answer = handshake.receive_frame(self._read_frame())
+            if answer is not None:
+                self._connection.sendall(answer.encode())
         self._connection.sendall(Subscribe(1, port).encode())
-        while not self._subscribed:
-            self._receive(self._read_frames())
+        while not isinstance(self._read_frame(), Subscribed):
+            pass
 
-    def run(self) -> None:
-        """Drain until standard input ends."""
+    def _read_frame(self) -> AnyFrame:
         while True:
-            readable, _, _ = select.select([self._connection, sys.stdin], [], [])
-            if sys.stdin in readable:
-                return
-            self._receive(self._read_frames())
+            header = self._read_exactly(HEADER.size)
+            length, _ = HEADER.unpack(header)
+            frames = self._decoder.receive_data(header + self._read_exactly(length - 1))
+            if frames:  # a kind that is not known is skipped
+                return frames[0]
 
-    def end(self) -> dict[str, int]:
-        """Say goodbye and give the agent's last ledger."""
-        self._connection.settimeout(GOODBYE_SECONDS)
-        self._connection.sendall(Goodbye("the benchmark is done").encode())
-        while not self._ended:
-            self._receive(self._read_frames())
-        return self._counts
-
-    def _read_frames(self) -> list[AnyFrame]:
-        data = self._connection.recv(READ_BYTES)
-        if not data:
+    def _read_exactly(self, size: int) -> bytes:
+        data = self._connection.recv(size, socket.MSG_WAITALL) if size else b""
+        if len(data) < size:
             raise ConnectionError("the agent closed the connection")
-        return self._decoder.receive_data(data)
-
-    def _receive(self, frames: list[AnyFrame]) -> None:
-        credit: Counter[int] = Counter()
-        for frame in frames:
-            match frame:
-                case Data():
-                    credit[frame.connection] += len(frame.payload)
-                case Ledger():
-                    self._counts = frame.counts
-                case Ping():
-                    pong = Pong(frame.time, time.time_ns(), self._decoder.received)
-                    self._connection.sendall(pong.encode())
-                case Subscribed():
-                    self._subscribed = True
-                case Goodbye():
-                    self._ended = True
-                case _:
-                    pass
-        if credit and not self._ended:
-            self._connection.sendall(b"".join(Credit(*each).encode() for each in credit.items()))
+        return data
 
 
 def main() -> None:
-    """Drain a port: `python -m benchmarks.drain AGENT-PORT PORT`."""
+    """Drain a port: `python -m benchmarks.drain AGENT-PORT PORT [NAME=VALUE of native/drain.c ...]`."""
     secret = bytes.fromhex(sys.stdin.readline())
-    with _connect(int(sys.argv[1])) as connection:
-        drain = Drain(connection)
-        drain.begin(secret, int(sys.argv[2]))
-        print("ready", flush=True)
-        drain.run()
-        print(json.dumps(drain.end()))
+    connection = _connect(int(sys.argv[1]))
+    conversation = Conversation(connection)
+    conversation.begin(secret, int(sys.argv[2]))
+    connection.set_inheritable(True)
+    command = program("drain", agent=connection.fileno(), received=conversation.received)
+    os.execv(command[0], command + sys.argv[3:])
 
 
 def _connect(port: int) -> socket.socket:

@@ -3,35 +3,26 @@
 import json
 import os
 import platform
-import statistics
-from collections.abc import Iterable
+import shutil
+import subprocess
+from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.captures import AGENT, CAPTURES, NOTHING, SCAPY, TCPDUMP
-from benchmarks.load import LOADS, Load
-from benchmarks.measurement import Measurement
+from benchmarks.rows import Row, ratios, spread, values_of
+from benchmarks.sections import Section
 
-WIDTH = 132
+WIDTH = 140
 """Of the tables where the terminal is narrower, or is none."""
-
-HEADINGS = (
-    "% of its rate",
-    "packets",
-    "kernel drops",
-    "% of a core",
-    "CPU µs/packet",
-    "x tcpdump",
-    "x scapy.sniff",
-)
 
 
 def machine() -> dict[str, object]:
-    """Say where and when this is."""
+    """Say where and when this is, and with which versions."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -43,73 +34,69 @@ def machine() -> dict[str, object]:
         "processors": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "scapy": version("scapy"),
+        "cc": _first_line("cc", "--version"),
+        "tcpdump": _first_line("tcpdump", "--version"),
+        "dumpcap": _first_line("dumpcap", "--version"),
+        "commit": _first_line("git", "describe", "--always", "--dirty"),
         "load_average": os.getloadavg()[0],
     }
 
 
-def print_tables(measurements: list[Measurement], where: dict[str, object], repeats: int) -> None:
-    """Print a table for each load: minimum / median / maximum of the repeats."""
-    console = Console()
-    console = Console(width=max(console.width, WIDTH), highlight=False)
+def _first_line(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return "missing"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).partition("\n")[0]
+
+
+def print_heading(where: dict[str, object], repeats: int) -> None:
+    """Say under which circumstances the tables were made."""
+    console = _console()
     console.print(
         f"{where['date']}, {where['processors']} x {where['processor']}, Linux {where['kernel']}, "
-        f"Python {where['python']}, load average {where['load_average']:.2f} at the start"
+        f"Python {where['python']}, commit {where['commit']}, load average {where['load_average']:.2f} at the start"
     )
     console.print(
-        f"minimum/median/maximum of {repeats} interleaved repeats (packets: the median); each ratio is within one repeat\n"
+        f"minimum/median/maximum of {repeats} interleaved repeats; each ratio is within one repeat\n"
     )
-    for load in LOADS:
-        console.print(_table([each for each in measurements if each.load == load], load))
-    sent = sum(each.achieved.sent_bytes for each in measurements if each.capture == AGENT)
-    missed = sum(each.seen.missed_bytes or 0 for each in measurements)
-    console.print(f"of {sent:,} bytes that were sent under the agent's eyes it missed {missed:,}")
 
 
-def _table(measurements: list[Measurement], load: Load) -> Table:
-    table = Table(title=str(load), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("capture", no_wrap=True)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right", overflow="fold")
-    for name in CAPTURES:
-        mine = [each for each in measurements if each.capture == name]
-        captures = name != NOTHING
-        table.add_row(
-            name,
-            _spread(each.achieved.rate / load.rate * 100 for each in mine),
-            f"{statistics.median(each.seen.packets for each in mine):.0f}" if captures else "-",
-            _spread(each.seen.drops for each in mine if captures),
-            _spread(each.core_share * 100 for each in mine if captures),
-            _spread(each.microseconds_per_packet for each in mine),
-            *(_spread(_ratios(mine, measurements, other)) for other in (TCPDUMP, SCAPY)),
-        )
+def print_section(section: Section, rows: list[Row]) -> None:
+    """Print a table for each load of a section, and its notes."""
+    console = _console()
+    console.rule(section.title, align="left")
+    for load in dict.fromkeys(row.load for row in rows):
+        console.print(_table(section, load, [row for row in rows if row.load == load]))
+    for note in section.notes(rows):
+        console.print(note)
+    console.print()
+
+
+def _console() -> Console:
+    console = Console()
+    return Console(width=max(console.width, WIDTH), highlight=False)
+
+
+def _table(section: Section, load: str, rows: list[Row]) -> Table:
+    table = Table(title=load, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for column in section.columns:
+        table.add_column(column.heading, justify="right", overflow="fold")
+    for subject in dict.fromkeys(row.subject for row in sorted(rows, key=lambda row: row.repeat)):
+        cells = []
+        for column in section.columns:
+            if column.over is None:
+                numbers = values_of(rows, subject, column.key)
+            else:
+                numbers = ratios(rows, subject, column.over, column.key)
+            cells.append(spread([number * column.factor for number in numbers]))
+        table.add_row(subject, *cells)
     return table
 
 
-def _ratios(mine: list[Measurement], all_of_load: list[Measurement], other: str) -> list[float | None]:
-    """Give the CPU time per packet of each measurement over that of another capture in the same repeat."""
-    others = {each.repeat: each.microseconds_per_packet for each in all_of_load if each.capture == other}
-    ratios: list[float | None] = []
-    for each in mine:
-        ours, theirs = each.microseconds_per_packet, others.get(each.repeat)
-        ratios.append(ours / theirs if ours is not None and theirs else None)
-    return ratios
-
-
-def _spread(values: Iterable[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    if not numbers:
-        return "-"
-    return "/".join(map(_short, (min(numbers), statistics.median(numbers), max(numbers))))
-
-
-def _short(number: float) -> str:
-    """Give about three digits: more would be noise."""
-    decimals = 0 if number == int(number) or number >= 99.95 else 1 if number >= 10 else 2
-    return f"{number:.{decimals}f}"
-
-
-def write_json(path: Path, measurements: list[Measurement], where: dict[str, object]) -> None:
+def write_json(path: Path, rows: list[Row], where: dict[str, object]) -> None:
     """Write every single measurement."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": where, "measurements": [each.as_json() for each in measurements]}
+    content = {"machine": where, "measurements": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,73 @@
+"""What all captures have in common: processes whose CPU time is read, a span that is measured, and what they saw."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from benchmarks.children import cpu_seconds, resident_bytes
+
+PORT = 8080
+"""Of the target; what is captured."""
+
+INTERFACE = "eth0"
+
+BUFFER_MEBIBYTES = 64
+"""Of every capture's kernel buffer: the agent's default."""
+
+IDLE_SHARE = 0.03
+"""Of a core: a capture that uses less is done with what the load left it."""
+
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a capture says of itself."""
+
+    packets: int
+    drops: int
+    """Packets that the kernel dropped since the capture's buffer was full."""
+    details: dict[str, float] = field(default_factory=dict)
+    """Further counts; the agent's ledger among them."""
+
+
+@dataclass
+class Running:
+    """A capture that is ready."""
+
+    processes: list[int]
+    stop: Callable[[], Seen]
+    """Ends the capture."""
+    settle_seconds: float = 0.4
+    """At least so long after a load: what holds packets back must have handed them over."""
+    settle_limit: float = 6.0
+    """At most so long; a capture that is still behind by then is measured as it is."""
+    cpu: float = 0.0
+    """Seconds, of all processes, in the measured span."""
+    memory: tuple[int, int] = (0, 0)
+    """Bytes of all processes at the end of that span: packet rings aside, and packet rings."""
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Measure the CPU time of the block, and of what the capture does right after it."""
+        before = self._cpu()
+        yield
+        self._settle()
+        self.cpu = self._cpu() - before
+        sizes = [resident_bytes(pid) for pid in self.processes]
+        self.memory = (sum(other for other, _ in sizes), sum(rings for _, rings in sizes))
+
+    def _settle(self) -> None:
+        if not self.processes:
+            return
+        time.sleep(self.settle_seconds)
+        until = time.monotonic() + self.settle_limit - self.settle_seconds
+        while time.monotonic() < until:
+            before = self._cpu()
+            time.sleep(LOOK_SECONDS)
+            if self._cpu() - before < IDLE_SHARE * LOOK_SECONDS:
+                return
+
+    def _cpu(self) -> float:
+        return sum(map(cpu_seconds, self.processes))

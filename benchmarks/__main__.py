@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RESULT = Path(__file__).parent.parent / "build" / "bench.json"
-NAMES = ("packets",)
+NAMES = ("packets", "saturated", "lossfree", "bulk", "connections")
 
 
 def main() -> int:
@@ -18,18 +18,19 @@ def main() -> int:
         return 5
     # Imported late: `--help` needs none of it.
     from benchmarks.report import machine, print_heading, print_section, write_json
-    from benchmarks.rows import Row
     from benchmarks.sections import Asked
     from benchmarks.suite import SECTIONS
 
     where = machine()
-    rows: list[Row] = []
+    rows = []
     print_heading(where, asked.repeats)
     for section in SECTIONS:
         if asked.only and section.name not in asked.only:
             continue
         try:
-            measured = list(section.measure(Asked(asked.repeats, asked.seconds, _tell)))
+            measured = list(
+                section.measure(Asked(asked.repeats, asked.seconds, _tell, tuple(asked.captures)))
+            )
         except RuntimeError as error:
             print(f"the benchmarks failed in {section.name}: {error}", file=sys.stderr)
             return 1
@@ -55,6 +56,13 @@ def _parse() -> argparse.Namespace:
         choices=NAMES,
         metavar="NAME",
         help=f"(again for more) one of {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--captures",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="only captures with such a part in their names, as in `agent tcpdump`",
     )
     parser.add_argument(
         "--repeats", type=_positive(int, 100), default=3, metavar="N", help="(default: %(default)s)"

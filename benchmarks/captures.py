@@ -136,7 +136,7 @@ CAPTURES: dict[str, Capture] = {
 }
 
 
-def available() -> tuple[list[str], list[str]]:
+def available() -> tuple[list[str], dict[str, str]]:
     """Give the captures that this machine can run, and why it cannot run the others."""
     missing = {
         COMPILED: agents.why_not_compiled(),
@@ -145,7 +145,7 @@ def available() -> tuple[list[str], list[str]]:
         DUMPCAP: _unless_found("dumpcap"),
     }
     names = [name for name in CAPTURES if not missing.get(name)]
-    return names, [f"{name}: left out, {reason}" for name, reason in missing.items() if reason]
+    return names, {name: reason for name, reason in missing.items() if reason}
 
 
 def _unless_found(command: str) -> str:

@@ -15,6 +15,12 @@ class Asked:
     """Length of each load."""
     tell: Callable[[str], None]
     """Says what is being done."""
+    captures: tuple[str, ...] = ()
+    """Parts of the names of the captures that are wanted; all of them if there are none."""
+
+    def wants(self, capture: str) -> bool:
+        """Whether a capture is wanted."""
+        return not self.captures or any(part in capture for part in self.captures)
 
 
 @dataclass(frozen=True)

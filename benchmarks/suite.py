@@ -1,6 +1,14 @@
 """All sections, in the order in which they run."""
 
 from benchmarks.packets import PACKETS
+from benchmarks.saturation import LOSS_FREE_SECTION, SATURATED_SECTION
 from benchmarks.sections import Section
+from benchmarks.traffic import BULK_SECTION, CONNECTIONS_SECTION
 
-SECTIONS: tuple[Section, ...] = (PACKETS,)
+SECTIONS: tuple[Section, ...] = (
+    PACKETS,
+    SATURATED_SECTION,
+    LOSS_FREE_SECTION,
+    BULK_SECTION,
+    CONNECTIONS_SECTION,
+)

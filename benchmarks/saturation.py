@@ -1,0 +1,93 @@
+"""How much a capture can take: at the highest rate that the injector manages, and the highest without loss."""
+
+from collections.abc import Iterator
+
+from benchmarks.captures import AGENT, COMPILED, DUMPCAP, READER, TCPDUMP, TCPDUMP_U
+from benchmarks.comparison import compare, measure_once, usable_captures
+from benchmarks.injection import Injection
+from benchmarks.loads import quiet_namespaces
+from benchmarks.rows import Row
+from benchmarks.sections import Asked, Column, Section
+
+CAPTURES = (AGENT, COMPILED, TCPDUMP, TCPDUMP_U, DUMPCAP, READER)
+"""scapy.sniff is hopeless here, see `packets`."""
+
+ACK_EVERY = 64
+"""So that what was dropped is known to have arrived: an acknowledgment is what tells a gap from a delay."""
+
+SATURATED = (Injection(payload=200, rate=0, ack_every=ACK_EVERY),)
+
+LADDER = (25, 50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500)
+"""Thousands of segments a second."""
+
+LADDER_SECONDS = 2.0
+"""At least, on each step: a ring of 64 MiB holds more than half a second of the highest, which is no lasting rate."""
+
+REACHED_SHARE = 0.98
+"""Of a step's rate, or the load did not make it."""
+
+SATURATED_SECTION = Section(
+    "saturated",
+    "As many packets as the injector can send",
+    (
+        Column("1,000 segments/s", "rate", factor=1e-3),
+        Column("% seen", "seen_share", factor=100),
+        Column("% dropped", "drop_share", factor=100),
+        Column("% of a core", "core_share", factor=100),
+        Column("CPU us/packet", "us_per_packet"),
+        Column("x tcpdump -U", "us_per_packet", over=TCPDUMP_U),
+        Column("% delivered", "delivered_share", factor=100),
+        Column("% accounted", "accounted_share", factor=100),
+    ),
+    lambda asked: compare("saturated", SATURATED, asked, CAPTURES),
+)
+
+
+def climb(asked: Asked) -> Iterator[Row]:
+    """Find the highest step of the ladder without loss, for each capture, by halving.
+
+    That takes for granted that what survives a step survives the lower ones, which noise can belie: so the repeats differ.
+    """
+    usable = usable_captures(asked, CAPTURES)
+    seconds = max(asked.seconds, LADDER_SECONDS)
+    with quiet_namespaces() as made:
+        for repeat in range(asked.repeats):
+            for name in usable:
+                passed, failed = 0, len(LADDER) + 1  # numbers of steps, from 1; 0 is none at all
+                best = offered_too_little = 0.0
+                while failed - passed > 1:
+                    step = (passed + failed) // 2
+                    load = Injection(payload=200, rate=LADDER[step - 1] * 1e3, ack_every=ACK_EVERY)
+                    asked.tell(f"lossfree, repeat {repeat + 1} of {asked.repeats}: {load.name}; {name}")
+                    values = measure_once(made, name, load, seconds)
+                    if not _is_whole(values):
+                        failed = step
+                    elif values["rate_share"] < REACHED_SHARE:
+                        failed, offered_too_little = step, 1.0
+                        best = max(best, values["rate"])
+                    else:
+                        passed = step
+                        best, offered_too_little = max(best, values["rate"]), 0.0
+                found = {"rate": best, "bounded_by_load": offered_too_little}
+                yield Row("lossfree", "the highest rate without loss, 254-byte frames", name, repeat, found)
+
+
+def _is_whole(values: dict[str, float]) -> bool:
+    """Whether nothing was dropped and all was seen; of an agent, whether all was delivered."""
+    return values["drops"] == 0 and values["seen_share"] >= 1 and values.get("delivered_share", 1) == 1
+
+
+def _notes(rows: list[Row]) -> list[str]:
+    bounded = sorted({row.subject for row in rows if row.values["bounded_by_load"]})
+    return (
+        [f"bounded by what the injector can send, so at least that: {', '.join(bounded)}"] if bounded else []
+    )
+
+
+LOSS_FREE_SECTION = Section(
+    "lossfree",
+    "The highest rate without loss",
+    (Column("1,000 segments/s", "rate", factor=1e-3),),
+    climb,
+    _notes,
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RESULT = Path(__file__).parent.parent / "build" / "bench.json"
-NAMES = ("packets", "saturated", "lossfree", "bulk", "connections")
+NAMES = ("packets", "saturated", "lossfree", "bulk", "connections", "latency", "footprint", "sharing")
 
 
 def main() -> int:

@@ -35,6 +35,10 @@ class Agent:
     process: Child
     drain: Child
 
+    def settle(self, least: float, most: float = 6.0) -> None:
+        """Wait at least and at most so many seconds, until the agent is done with what a load left it."""
+        Running([self.process.pid], lambda: Seen(0, 0), least, most).settle()
+
     def finish(self) -> dict[str, float]:
         """Let the drain say goodbye; give what it counted, with the agent's ledger as `ledger_NAME`.
 

@@ -53,12 +53,13 @@ class Running:
         """Measure the CPU time of the block, and of what the capture does right after it."""
         before = self._cpu()
         yield
-        self._settle()
+        self.settle()
         self.cpu = self._cpu() - before
         sizes = [resident_bytes(pid) for pid in self.processes]
         self.memory = (sum(other for other, _ in sizes), sum(rings for _, rings in sizes))
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Wait until the capture is done with what a load left it."""
         if not self.processes:
             return
         time.sleep(self.settle_seconds)

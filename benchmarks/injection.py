@@ -26,6 +26,8 @@ class Injection:
     """Segments of a flow in a row."""
     ack_every: int = 0
     """The responder acknowledges each time so many segments of a flow were sent; 0: at the end only."""
+    linger: float = 0.0
+    """Seconds between the last segment and the ends of the connections."""
     first_port: int = 20_000
 
     @property
@@ -48,11 +50,12 @@ class Injection:
                 flows=self.flows,
                 burst=self.burst,
                 ack_every=self.ack_every,
+                linger=self.linger,
                 first=self.first_port,
             )
             descriptors = (client.fileno(), target.fileno())
             with piped(made, made.client, command, LOAD_CORE, pass_fds=descriptors) as process:
-                told = result_of(process, CHILD_SECONDS + 3 * seconds)
+                told = result_of(process, CHILD_SECONDS + 3 * seconds + self.linger)
         return Achieved(told["segments"], int(told["bytes"]), told["seconds"], told)
 
 

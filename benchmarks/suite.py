@@ -1,5 +1,7 @@
 """All sections, in the order in which they run."""
 
+from benchmarks.footprint import FOOTPRINT_SECTION
+from benchmarks.latency import LATENCY_SECTION
 from benchmarks.packets import PACKETS
 from benchmarks.saturation import LOSS_FREE_SECTION, SATURATED_SECTION
 from benchmarks.sections import Section
@@ -11,4 +13,6 @@ SECTIONS: tuple[Section, ...] = (
     LOSS_FREE_SECTION,
     BULK_SECTION,
     CONNECTIONS_SECTION,
+    LATENCY_SECTION,
+    FOOTPRINT_SECTION,
 )

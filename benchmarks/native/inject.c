@@ -6,7 +6,8 @@
  * initiator's segments in sequence order, the responder's acknowledgments, FIN both ways. Neither IP address belongs to anyone,
  * so no kernel answers. The flows take turns, `burst` segments each: one is the hardest case for whoever batches by connection.
  *
- * A rate is kept by sending what has become due every fifth of a millisecond; rate 0 is as fast as it goes. */
+ * A rate is kept by sending what has become due every fifth of a millisecond; rate 0 is as fast as it goes. After `linger`
+ * seconds the connections end: so much time has a capture that is behind to make room, or it would miss that as well. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -152,6 +153,8 @@ int main(int argc, char **argv)
             send_bare(due_acks[i], 1, ACK);
     }
     elapsed = now_ns() - began;
+    uint64_t pause = (uint64_t)(option(argc, argv, "linger", 0) * 1e9);
+    nanosleep(&(struct timespec){(time_t)(pause / 1000000000), (long)(pause % 1000000000)}, NULL);
     for (int i = 0; i < flows; i++) {
         send_bare(&all[i], 0, FIN | ACK);
         send_bare(&all[i], 1, FIN | ACK);

@@ -29,7 +29,9 @@ def main() -> int:
             continue
         try:
             measured = list(
-                section.measure(Asked(asked.repeats, asked.seconds, _tell, tuple(asked.captures)))
+                section.measure(
+                    Asked(asked.repeats, asked.seconds, _tell, asked.pairs, tuple(asked.captures))
+                )
             )
         except RuntimeError as error:
             print(f"the benchmarks failed in {section.name}: {error}", file=sys.stderr)
@@ -66,6 +68,13 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--repeats", type=_positive(int, 100), default=3, metavar="N", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=_positive(int, 1000),
+        default=20,
+        metavar="N",
+        help="of `sharing` (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",

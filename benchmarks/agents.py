@@ -17,7 +17,7 @@ from benchmarks.children import (
     python,
     result_of,
     started,
-    wait_until_ready,
+    wait_until_said,
 )
 from benchmarks.native import BUILD
 from podmirror_wire.handshake import new_secret, verifier_of
@@ -75,7 +75,7 @@ def drained(
         assert drain.stdin is not None
         drain.stdin.write(secret.hex() + "\n")
         drain.stdin.flush()
-        wait_until_ready(drain)
+        wait_until_said(drain, "ready")
         yield Agent(process, drain)
 
 

@@ -22,7 +22,7 @@ from benchmarks.children import (
     python,
     result_of,
     started,
-    wait_until_ready,
+    wait_until_said,
 )
 from benchmarks.native import program
 from tests.namespaces import Namespaces
@@ -55,7 +55,7 @@ def _through_cat(made: Namespaces, command: list[str], ready: str, counts: str) 
         assert process.stdout is not None
         with started(["cat"], CAPTURE_CORE, stdin=process.stdout.fileno(), stdout=subprocess.DEVNULL) as cat:
             process.stdout.close()  # only cat reads it
-            _wait_until_said(process, ready)
+            _wait_for_message(process, ready)
 
             def stop() -> Seen:
                 process.send_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def _through_cat(made: Namespaces, command: list[str], ready: str, counts: str) 
             yield Running([process.pid, cat.pid], stop, settle_seconds=HELD_BACK_SECONDS)
 
 
-def _wait_until_said(process: Child, what: str) -> None:
+def _wait_for_message(process: Child, what: str) -> None:
     assert process.stderr is not None
     said = ""
     while what not in said:
@@ -98,7 +98,7 @@ def scapy_sniff(made: Namespaces) -> Iterator[Running]:
     """`scapy.sniff` with a callback that only counts, and its kernel buffer as large as the others'."""
     command = python("benchmarks.sniffer", INTERFACE, str(PORT), str(BUFFER_MEBIBYTES))
     with piped(made, made.target, command, CAPTURE_CORE) as process:
-        wait_until_ready(process)
+        wait_until_said(process, "ready")
 
         def stop() -> Seen:
             process.send_signal(signal.SIGTERM)
@@ -115,7 +115,7 @@ def reader(made: Namespaces) -> Iterator[Running]:
     """A ring reader in C, the physical limit: `native/reader.c`."""
     command = program("reader", interface=INTERFACE, port=PORT, mebibytes=BUFFER_MEBIBYTES)
     with piped(made, made.target, command, CAPTURE_CORE) as process:
-        wait_until_ready(process)
+        wait_until_said(process, "ready")
 
         def stop() -> Seen:
             counts = result_of(process, CHILD_SECONDS)

@@ -48,16 +48,16 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def wait_until_ready(process: Child) -> None:
-    """Wait for the line that says so.
+def wait_until_said(process: Child, what: str) -> None:
+    """Wait for a line on a child's standard output, which must be the next one.
 
     Raises:
         RuntimeError: Another line came, or the process ended.
     """
     assert process.stdout is not None
     line = process.stdout.readline()
-    if line != "ready\n":
-        raise RuntimeError(f"{process.args!r} did not get ready: {line!r}")
+    if line != f"{what}\n":
+        raise RuntimeError(f"{process.args!r} did not say {what!r}, but {line!r}")
 
 
 def result_of(process: Child, seconds: float = CHILD_SECONDS) -> dict[str, float]:
@@ -88,18 +88,24 @@ def cpu_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> tuple[int, int]:
     """Read what a process has in memory: packet rings aside, and in packet rings.
 
-    A ring belongs to the kernel and is not charged to the container; the process merely maps it (/proc/PID/smaps, where a
-    mapping of a socket is named `socket:[inode]`).
+    A ring belongs to the kernel and is not charged to the container; the process merely maps it.
+    """
+    return parse_smaps(Path(f"/proc/{pid}/smaps").read_text())
+
+
+def parse_smaps(text: str) -> tuple[int, int]:
+    """Give the resident bytes of all mappings but packet rings, and of packet rings.
+
+    In /proc/PID/smaps (proc(5)) a mapping of a socket has the name `socket:[inode]`.
     """
     other = rings = 0
     in_ring = False
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+    for line in text.splitlines():
         words = line.split()
-        if words[0] == "Rss:":
-            if in_ring:
-                rings += int(words[1]) << 10
-            else:
-                other += int(words[1]) << 10
-        elif not words[0].endswith(":"):
+        if words[0] == "Rss:" and in_ring:
+            rings += int(words[1]) << 10
+        elif words[0] == "Rss:":
+            other += int(words[1]) << 10
+        elif not words[0].endswith(":"):  # the heading of a mapping, with its name last
             in_ring = len(words) > 5 and words[5].startswith("socket:")
     return other, rings

@@ -5,6 +5,7 @@ behind it is read; then this process is replaced by `native/drain.c`, which keep
 """
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from podmirror_wire.frames import AnyFrame, Subscribe, Subscribed
 from podmirror_wire.handshake import LayerHandshake
 
 CONNECT_SECONDS = 15.0
+HANDSHAKE_SECONDS = 15
 
 
 class Conversation:
@@ -61,7 +63,9 @@ def main() -> None:
     secret = bytes.fromhex(sys.stdin.readline())
     connection = _connect(int(sys.argv[1]))
     conversation = Conversation(connection)
+    signal.alarm(HANDSHAKE_SECONDS)  # ends this process; the socket must stay a blocking one
     conversation.begin(secret, int(sys.argv[2]))
+    signal.alarm(0)
     connection.set_inheritable(True)
     command = program("drain", agent=connection.fileno(), received=conversation.received)
     os.execv(command[0], command + sys.argv[3:])

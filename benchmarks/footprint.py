@@ -42,14 +42,16 @@ def _start_once(made: Namespaces, *, compiled: bool) -> dict[str, float]:
     secret = new_secret()
     command = made.command(made.target, *agents.command_line(secret))
     began = time.monotonic()
-    with started(command, CAPTURE_CORE, env=agents.environment(compiled=compiled)) as process:
-        with made.run_in(made.target, lambda: _connect(began + CHILD_SECONDS)) as connection:
-            listening = time.monotonic() - began
-            connection.settimeout(CHILD_SECONDS)
-            if not connection.recv(1):
-                raise RuntimeError("the agent hung up before its greeting")
-            greeted = time.monotonic() - began
-            other, rings = resident_bytes(process.pid)
+    with (
+        started(command, CAPTURE_CORE, env=agents.environment(compiled=compiled)) as process,
+        made.run_in(made.target, lambda: _connect(began + CHILD_SECONDS)) as connection,
+    ):
+        listening = time.monotonic() - began
+        connection.settimeout(CHILD_SECONDS)
+        if not connection.recv(1):
+            raise RuntimeError("the agent hung up before its greeting")
+        greeted = time.monotonic() - began
+        other, rings = resident_bytes(process.pid)
     return {
         "listening_seconds": listening,
         "greeted_seconds": greeted,

@@ -51,7 +51,7 @@ def _measure_once(
         app(made, message=MESSAGE_BYTES, record=direct) as serving,
     ):
         shape = {"message": MESSAGE_BYTES, "connections": CONNECTIONS, "rate": rate}
-        told = run_client(made, "client", seconds, **shape)
+        told = run_client(made, "client", seconds, shape)
         agent.settle(SETTLE_SECONDS)
         counts = agent.finish()
         result_of(serving)

@@ -67,7 +67,8 @@ def print_section(section: Section, rows: list[Row]) -> None:
     console = _console()
     console.rule(section.title, align="left")
     for load in dict.fromkeys(row.load for row in rows):
-        console.print(_table(section, load, [row for row in rows if row.load == load]))
+        console.print(load, style="bold")
+        console.print(_table(section, [row for row in rows if row.load == load]))
     for note in section.notes(rows):
         console.print(note)
     console.print()
@@ -78,8 +79,8 @@ def _console() -> Console:
     return Console(width=max(console.width, WIDTH), highlight=False)
 
 
-def _table(section: Section, load: str, rows: list[Row]) -> Table:
-    table = Table(title=load, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+def _table(section: Section, rows: list[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for column in section.columns:
         table.add_column(column.heading, justify="right", overflow="fold")
@@ -91,7 +92,8 @@ def _table(section: Section, load: str, rows: list[Row]) -> Table:
             else:
                 numbers = ratios(rows, subject, column.over, column.key)
             cells.append(spread([number * column.factor for number in numbers]))
-        table.add_row(subject, *cells)
+        if any(cell != "-" for cell in cells):
+            table.add_row(subject, *cells)
     return table
 
 

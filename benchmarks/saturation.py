@@ -1,16 +1,16 @@
 """How much a capture can take: at the highest rate that the injector manages, and the highest without loss."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from benchmarks.captures import AGENT, COMPILED, DUMPCAP, READER, TCPDUMP, TCPDUMP_U
+from benchmarks.captures import AGENT, COMPILED, READER, TCPDUMP_U
 from benchmarks.comparison import compare, measure_once, usable_captures
 from benchmarks.injection import Injection
 from benchmarks.loads import quiet_namespaces
 from benchmarks.rows import Row
 from benchmarks.sections import Asked, Column, Section
 
-CAPTURES = (AGENT, COMPILED, TCPDUMP, TCPDUMP_U, DUMPCAP, READER)
-"""scapy.sniff is hopeless here, see `packets`."""
+CAPTURES = (AGENT, COMPILED, TCPDUMP_U, READER)
+"""The others have their figures under `packets`, where it shows that scapy.sniff is hopeless here."""
 
 ACK_EVERY = 64
 """So that what was dropped is known to have arrived: an acknowledgment is what tells a gap from a delay."""
@@ -49,33 +49,50 @@ SATURATED_SECTION = Section(
 def climb(asked: Asked) -> Iterator[Row]:
     """Find the highest step of the ladder without loss, for each capture, by halving.
 
-    That takes for granted that what survives a step survives the lower ones, which noise can belie: so the repeats differ.
+    That takes for granted that what survives a step survives the lower ones, which noise can belie; so the repeats differ. A
+    repeat first tries the step that the one before found, and the next one.
     """
     usable = usable_captures(asked, CAPTURES)
     seconds = max(asked.seconds, LADDER_SECONDS)
+    before: dict[str, int] = {}
     with quiet_namespaces() as made:
         for repeat in range(asked.repeats):
             for name in usable:
-                passed, failed = 0, len(LADDER) + 1  # numbers of steps, from 1; 0 is none at all
-                best = offered_too_little = 0.0
-                while failed - passed > 1:
-                    step = (passed + failed) // 2
-                    load = Injection(payload=200, rate=LADDER[step - 1] * 1e3, ack_every=ACK_EVERY)
-                    asked.tell(f"lossfree, repeat {repeat + 1} of {asked.repeats}: {load.name}; {name}")
-                    values = measure_once(made, name, load, seconds)
-                    if not _is_whole(values):
-                        failed = step
-                    elif values["rate_share"] < REACHED_SHARE:
-                        failed, offered_too_little = step, 1.0
-                        best = max(best, values["rate"])
-                    else:
-                        passed = step
-                        best, offered_too_little = max(best, values["rate"]), 0.0
-                found = {"rate": best, "bounded_by_load": offered_too_little}
-                yield Row("lossfree", "the highest rate without loss, 254-byte frames", name, repeat, found)
+                asked.tell(f"lossfree, repeat {repeat + 1} of {asked.repeats}: {name}")
+
+                def measure(step: int, name: str = name) -> dict[str, float]:
+                    load = Injection(payload=200, rate=LADDER[step] * 1e3, ack_every=ACK_EVERY)
+                    return measure_once(made, name, load, seconds)
+
+                found = highest(len(LADDER), measure, before.get(name))
+                before[name] = int(found.pop("step"))
+                yield Row("lossfree", "254-byte frames, each step 2 s or longer", name, repeat, found)
 
 
-def _is_whole(values: dict[str, float]) -> bool:
+def highest(
+    steps: int, measure: Callable[[int], dict[str, float]], first: int | None = None
+) -> dict[str, float]:
+    """Give the highest step without loss (-1 for none), the rate there, and whether the load was what ended the climb."""
+    passed, failed = -1, steps
+    found = {"step": -1.0, "rate": 0.0, "bounded_by_load": 0.0}
+    guesses = [] if first is None else [first + 1, first]
+    while failed - passed > 1:
+        step = guesses.pop() if guesses else (passed + failed) // 2
+        if not passed < step < failed:
+            continue
+        values = measure(step)
+        whole, reached = is_whole(values), values["rate_share"] >= REACHED_SHARE
+        if whole:
+            found["rate"] = max(found["rate"], values["rate"])
+        if whole and reached:
+            passed = step
+        else:
+            failed = step
+            found["bounded_by_load"] = float(whole)
+    return found | {"step": float(passed)}
+
+
+def is_whole(values: dict[str, float]) -> bool:
     """Whether nothing was dropped and all was seen, in less than a core's time; of an agent, whether all was delivered."""
     lasting = values["core_share"] <= 1  # what takes longer than the load only got by with its buffer's help
     return (

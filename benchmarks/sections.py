@@ -15,6 +15,8 @@ class Asked:
     """Length of each load."""
     tell: Callable[[str], None]
     """Says what is being done."""
+    pairs: int = 20
+    """Of an app with and without the agent."""
     captures: tuple[str, ...] = ()
     """Parts of the names of the captures that are wanted; all of them if there are none."""
 

@@ -5,6 +5,7 @@ from benchmarks.latency import LATENCY_SECTION
 from benchmarks.packets import PACKETS
 from benchmarks.saturation import LOSS_FREE_SECTION, SATURATED_SECTION
 from benchmarks.sections import Section
+from benchmarks.sharing import SHARING_SECTION
 from benchmarks.traffic import BULK_SECTION, CONNECTIONS_SECTION
 
 SECTIONS: tuple[Section, ...] = (
@@ -15,4 +16,5 @@ SECTIONS: tuple[Section, ...] = (
     CONNECTIONS_SECTION,
     LATENCY_SECTION,
     FOOTPRINT_SECTION,
+    SHARING_SECTION,
 )

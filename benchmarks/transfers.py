@@ -2,11 +2,11 @@
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.capture import INTERFACE, PORT
-from benchmarks.children import CHILD_SECONDS, LOAD_CORE, Child, piped, result_of, wait_until_ready
+from benchmarks.children import CHILD_SECONDS, LOAD_CORE, Child, piped, result_of, wait_until_said
 from benchmarks.loads import Achieved
 from benchmarks.native import program
 from tests.namespaces import TARGET_V4, Namespaces
@@ -16,14 +16,28 @@ from tests.namespaces import TARGET_V4, Namespaces
 def app(made: Namespaces, core: int = LOAD_CORE, **options: object) -> Iterator[Child]:
     """Run the app in the target's namespace; the options are those of `native/app.c`."""
     with piped(made, made.target, program("app", port=PORT, **options), core) as process:
-        wait_until_ready(process)
+        wait_until_said(process, "ready")
         yield process
 
 
-def run_client(made: Namespaces, name: str, seconds: float, **options: object) -> dict[str, float]:
-    """Run `native/stream.c` or `native/client.c` in the client's namespace to its end, and give what it says."""
+def run_client(
+    made: Namespaces,
+    name: str,
+    seconds: float,
+    options: Mapping[str, object],
+    over: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Run `native/stream.c` or `native/client.c` in the client's namespace to its end, and give what it says.
+
+    `over` is called when the load is over, while its connections may still be open.
+
+    Raises:
+        RuntimeError: It failed.
+    """
     command = program(name, address=TARGET_V4, port=PORT, seconds=seconds, **options)
     with piped(made, made.client, command, LOAD_CORE) as process:
+        wait_until_said(process, "over")
+        over()
         return result_of(process, CHILD_SECONDS + 3 * seconds)
 
 
@@ -50,7 +64,7 @@ class Stream:
         """Write to the app until it has read all."""
         with _offloads(made, self.offloads), app(made) as sink:
             options = {"connections": self.connections, "size": self.size, "rate": self.rate}
-            told = run_client(made, "stream", seconds, **options)
+            told = run_client(made, "stream", seconds, options)
             received = result_of(sink)["bytes"]
         if received != told["bytes"]:
             raise RuntimeError(f"of {told['bytes']:.0f} bytes that were sent the app read {received:.0f}")
@@ -80,7 +94,7 @@ class Requests:
         """Send requests and read the answers."""
         with app(made, message=self.message) as serving:
             options = {"connections": self.connections, "rate": self.rate, "once": int(self.once)}
-            told = run_client(made, "client", seconds, message=self.message, **options)
+            told = run_client(made, "client", seconds, options | {"message": self.message})
             result_of(serving)
         if told["failures"]:
             raise RuntimeError(f"{told['failures']:.0f} requests failed")

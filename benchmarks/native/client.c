@@ -4,7 +4,10 @@
  * rate, a timer says when requests are due and they go to the connections in turn, whatever the answers do; so a slow answer
  * delays no later request. With once=1 a connection carries one request and is closed by the client after the answer; as many
  * are under way as `connections` says. Latency runs from just before the write to the answer's last byte. What a connection
- * had under way when it broke, and a connection that could not be made, are failures; so is a short or surplus answer. */
+ * had under way when it broke, and a connection that could not be made, are failures; so is a short or surplus answer.
+ *
+ * When the time is over it says "over", and with `linger` it waits so many seconds before it closes its connections: a capture
+ * that is behind would miss their ends as well. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -156,7 +159,10 @@ int main(int argc, char **argv)
                     send_request(&peers[turn % connections]);
         }
     }
-    uint64_t elapsed = until - began;
+    uint64_t elapsed = until - began, pause = (uint64_t)(option(argc, argv, "linger", 0) * 1e9);
+    puts("over");
+    fflush(stdout);
+    nanosleep(&(struct timespec){(time_t)(pause / 1000000000), (long)(pause % 1000000000)}, NULL);
     for (uint32_t i = 0; i < connections; i++)
         if (peers[i].socket >= 0)
             close_peer(&peers[i]);

@@ -45,16 +45,19 @@ class Running:
     """At most so long; a capture that is still behind by then is measured as it is."""
     cpu: float = 0.0
     """Seconds, of all processes, in the measured span."""
+    own_cpu: float = 0.0
+    """Seconds, of the first process alone: without the `cat` that empties its pipe."""
     memory: tuple[int, int] = (0, 0)
     """Bytes of all processes at the end of that span: packet rings aside, and packet rings."""
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
         """Measure the CPU time of the block, and of what the capture does right after it."""
-        before = self._cpu()
+        before = [cpu_seconds(pid) for pid in self.processes]
         yield
         self.settle()
-        self.cpu = self._cpu() - before
+        used = [cpu_seconds(pid) - earlier for pid, earlier in zip(self.processes, before, strict=True)]
+        self.cpu, self.own_cpu = sum(used), sum(used[:1])
         sizes = [resident_bytes(pid) for pid in self.processes]
         self.memory = (sum(other for other, _ in sizes), sum(rings for _, rings in sizes))
 

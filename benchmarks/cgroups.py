@@ -1,16 +1,21 @@
-"""Control groups with the CPU weights that a kubelet gives to containers, of whichever version this machine has.
+"""Control groups with the CPU weights that containers get, of whichever version this machine has.
 
-The kubelet turns a container's CPU request into `cpu.shares` (1,024 a core, at least 2, which is what a container without a
-request gets). With cgroup v1 the kernel takes shares as they are; with v2 the container runtime turns them into a `cpu.weight`
-(runc, libcontainer/cgroups: ConvertCPUSharesToCgroupV2Value).
+The kubelet turns a container's CPU request into `cpu.shares`: 1,024 a core, and 2 without a request, which is the least. With
+cgroup v1 the kernel takes shares as they are. With v2 the container runtime turns them into a `cpu.weight`, and not in
+proportion: by one formula up to runc 1.3.1, and by another since (opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value;
+https://github.com/opencontainers/runc/issues/4896). So what counts here is the ratio of two weights, which either version can
+be given.
 """
 
 import contextlib
+import math
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+LEAST_SHARES = 2
 
 _V1 = Path("/sys/fs/cgroup/cpu")
 _V2 = Path("/sys/fs/cgroup")
@@ -29,10 +34,22 @@ class Group:
         (self.path / "cgroup.procs").write_text(str(pid))
 
 
+def linear_weight(shares: int) -> int:
+    """Give the `cpu.weight` for `cpu.shares` as runc did up to 1.3.1: 2 to 262,144 become 1 to 10,000."""
+    return 1 + ((shares - 2) * 9999) // 262142
+
+
+def quadratic_weight(shares: int) -> int:
+    """Give it as runc does since 1.3.2 and crun since 1.23: as above, and 1,024 become 100."""
+    logarithm = math.log2(shares)
+    exponent = (logarithm**2 + 125 * logarithm) / 612 - 7 / 34
+    return math.ceil(10 ** round(exponent, 12))  # 2 shares give an exponent of 0, save for rounding
+
+
 def why_not() -> str:
     """Give the reason why groups with weights cannot be made here; nothing if they can."""
     try:
-        with shared(2, 2):
+        with weighted(1, 1):
             return ""
     except OSError as error:
         return f"no control groups with CPU weights: {error}"
@@ -43,33 +60,30 @@ def version() -> int:
     return 1 if (_V1 / "cpu.shares").exists() else 2
 
 
-def weight_of(shares: int) -> int:
-    """Give the `cpu.weight` of cgroup v2 for `cpu.shares`, as runc does: 2 to 262,144 become 1 to 10,000."""
-    return 1 + ((shares - 2) * 9999) // 262142
-
-
 @contextlib.contextmanager
-def shared(*shares: int) -> Iterator[list[Group]]:
-    """Make a group for each of the shares, side by side, and remove them at the end.
+def weighted(*weights: int) -> Iterator[list[Group]]:
+    """Make a group for each of the weights, side by side, and remove them at the end.
+
+    A weight of 1 is the least there is, as a container without a CPU request has it.
 
     Raises:
         OSError: Groups cannot be made here.
     """
     first = version() == 1
     parent = (_V1 if first else _V2) / f"podmirror-bench-{uuid.uuid4().hex[:8]}"
-    groups = [Group(parent / f"{position}") for position, _ in enumerate(shares)]
+    groups = [Group(parent / f"{position}") for position, _ in enumerate(weights)]
     if not first:
         (_V2 / "cgroup.subtree_control").write_text("+cpu")
     try:
         parent.mkdir()
         if not first:
             (parent / "cgroup.subtree_control").write_text("+cpu")
-        for group, share in zip(groups, shares, strict=True):
+        for group, weight in zip(groups, weights, strict=True):
             group.path.mkdir()
             if first:
-                (group.path / "cpu.shares").write_text(str(share))
+                (group.path / "cpu.shares").write_text(str(weight * LEAST_SHARES))
             else:
-                (group.path / "cpu.weight").write_text(str(weight_of(share)))
+                (group.path / "cpu.weight").write_text(str(weight))
         yield groups
     finally:
         for path in (*(group.path for group in groups), parent):

@@ -80,7 +80,9 @@ def _of_capture(achieved: Achieved, running: Running, seen: Seen) -> dict[str, f
     if seen.packets:
         values["us_per_packet"] = running.cpu / seen.packets * 1e6
         values["packets_per_us"] = 1 / values["us_per_packet"]
-        values["cpu_seconds_per_gib"] = running.cpu / achieved.sent_bytes * (1 << 30)
+        gibibytes = achieved.sent_bytes / (1 << 30)
+        values["cpu_seconds_per_gib"] = running.cpu / gibibytes
+        values["own_cpu_seconds_per_gib"] = running.own_cpu / gibibytes
     if "delivered" in seen.details:
         values["delivered_share"] = seen.details["delivered"] / achieved.sent_bytes
         values["accounted_share"] = accounted_bytes(seen.details) / achieved.sent_bytes

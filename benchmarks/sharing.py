@@ -2,7 +2,7 @@
 
 App and agent are in two control groups, with the weights that a kubelet gives to their containers, on one core; the client and
 the drain have another. The client keeps the app busy without a pause. Each pair is the app alone and the app with an agent,
-right after one another, in an order that alternates; the ratio is within a pair.
+right after one another, in an order that alternates; the ratio is within a pair. How the weights come about: `cgroups`.
 """
 
 import contextlib
@@ -28,17 +28,24 @@ WORK_MICROSECONDS = 20
 BUDGET = "0.05"
 """Cores, for the agent's --cpu."""
 
-SETTLE_SECONDS = 0.3
-LINGER_SECONDS = 1.5
-"""After the load, for an agent that is behind by a whole ring to see the ends of the connections, and with them its gaps."""
+SETTLE_SECONDS = 0.05
+"""At least, for an agent to be done with what the load left it."""
 
 PAIR = "with / alone"
 """The subject of a row that compares; it is in the notes, not in the table."""
 
-APP_SHARES = (2, 102)
-"""cpu.shares of an app without a CPU request, and with one of 100m; the agent's are 2, since it has none."""
+REQUEST_SHARES = 102
+"""cpu.shares of an app with a CPU request of 100m."""
 
-AGENT_SHARES = 2
+APP_WEIGHTS = {
+    1: "neither has a CPU request (cpu.shares 2 : 2)",
+    cgroups.linear_weight(
+        REQUEST_SHARES
+    ): "the app requests 100m, cgroup v2 with runc up to 1.3.1 (cpu.weight 4 : 1)",
+    REQUEST_SHARES // cgroups.LEAST_SHARES: "the app requests 100m, cgroup v1 (cpu.shares 102 : 2)",
+}
+"""How much more the app's group weighs than the agent's, which has no request. Between the last two lies cgroup v2 with a newer
+runc: 17."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,14 @@ class Setting:
     """What is compared with the app alone."""
 
     capture: str
-    app_shares: int
+    weight: int
+    """Of the app, over the agent's."""
     options: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """What a table calls it."""
-        return f"cpu.shares {self.app_shares} (app) : {AGENT_SHARES} (agent); {' '.join((self.capture, *self.options))}"
+        return f"{' '.join((self.capture, *self.options))}; {APP_WEIGHTS[self.weight]}"
 
 
 def measure(asked: Asked) -> Iterator[Row]:
@@ -84,7 +92,7 @@ def _settings(asked: Asked) -> list[Setting]:
     name = usable_captures(asked, (AGENT, COMPILED))[
         -1
     ]  # compiled if there is such: that is what the image carries
-    return [Setting(name, shares, budget) for shares in APP_SHARES for budget in budgets]
+    return [Setting(name, weight, budget) for weight in APP_WEIGHTS for budget in budgets]
 
 
 def _measure_once(
@@ -92,7 +100,7 @@ def _measure_once(
 ) -> dict[str, float]:
     """Keep the app busy for a while, with or without an agent in the other group."""
     with (
-        cgroups.shared(setting.app_shares, AGENT_SHARES) as (for_app, for_agent),
+        cgroups.weighted(setting.weight, 1) as (for_app, for_agent),
         contextlib.ExitStack() as stack,
     ):
         agent = None
@@ -109,9 +117,10 @@ def _measure_once(
         def over() -> None:
             nonlocal after
             after = _cpu(serving.pid, agent)
+            if agent is not None:  # or it would miss the ends of the connections, and its last gaps with them
+                agent.settle(SETTLE_SECONDS)
 
-        linger = LINGER_SECONDS if with_agent else 0
-        shape = {"message": MESSAGE_BYTES, "connections": CONNECTIONS, "linger": linger}
+        shape = {"message": MESSAGE_BYTES, "connections": CONNECTIONS}
         told = run_client(made, "client", seconds, shape, over)
         values = {
             "throughput": told["answered"] / told["seconds"],

@@ -29,7 +29,7 @@ def run_client(
 ) -> dict[str, float]:
     """Run `native/stream.c` or `native/client.c` in the client's namespace to its end, and give what it says.
 
-    `over` is called when the load is over, while its connections may still be open.
+    `over` is called when the load is over; the connections of `client` are still open then.
 
     Raises:
         RuntimeError: It failed.

@@ -6,8 +6,8 @@
  * are under way as `connections` says. Latency runs from just before the write to the answer's last byte. What a connection
  * had under way when it broke, and a connection that could not be made, are failures; so is a short or surplus answer.
  *
- * When the time is over it says "over", and with `linger` it waits so many seconds before it closes its connections: a capture
- * that is behind would miss their ends as well. */
+ * When the time is over it says "over", and keeps its connections until standard input ends: a capture that is behind would
+ * miss their ends as well. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -159,10 +159,11 @@ int main(int argc, char **argv)
                     send_request(&peers[turn % connections]);
         }
     }
-    uint64_t elapsed = until - began, pause = (uint64_t)(option(argc, argv, "linger", 0) * 1e9);
+    uint64_t elapsed = until - began;
     puts("over");
     fflush(stdout);
-    nanosleep(&(struct timespec){(time_t)(pause / 1000000000), (long)(pause % 1000000000)}, NULL);
+    while (read(STDIN_FILENO, buffer, READ) > 0)
+        ;
     for (uint32_t i = 0; i < connections; i++)
         if (peers[i].socket >= 0)
             close_peer(&peers[i]);

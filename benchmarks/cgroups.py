@@ -8,7 +8,6 @@ be given.
 """
 
 import contextlib
-import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,15 +34,8 @@ class Group:
 
 
 def linear_weight(shares: int) -> int:
-    """Give the `cpu.weight` for `cpu.shares` as runc did up to 1.3.1: 2 to 262,144 become 1 to 10,000."""
+    """Give the `cpu.weight` for `cpu.shares` as runc did up to 1.3.1 and crun up to 1.22: 2 to 262,144 become 1 to 10,000."""
     return 1 + ((shares - 2) * 9999) // 262142
-
-
-def quadratic_weight(shares: int) -> int:
-    """Give it as runc does since 1.3.2 and crun since 1.23: as above, and 1,024 become 100."""
-    logarithm = math.log2(shares)
-    exponent = (logarithm**2 + 125 * logarithm) / 612 - 7 / 34
-    return math.ceil(10 ** round(exponent, 12))  # 2 shares give an exponent of 0, save for rounding
 
 
 def why_not() -> str:

@@ -22,25 +22,24 @@ def main() -> int:
     from benchmarks.suite import SECTIONS
 
     where = machine()
-    rows = []
+    asks = Asked(asked.repeats, asked.seconds, _tell, asked.pairs, tuple(asked.captures))
+    rows, failed = [], False
     print_heading(where, asked.repeats)
     for section in SECTIONS:
         if asked.only and section.name not in asked.only:
             continue
+        measured = []
         try:
-            measured = list(
-                section.measure(
-                    Asked(asked.repeats, asked.seconds, _tell, asked.pairs, tuple(asked.captures))
-                )
-            )
-        except RuntimeError as error:
-            print(f"the benchmarks failed in {section.name}: {error}", file=sys.stderr)
-            return 1
+            for row in section.measure(asks):
+                measured.append(row)  # noqa: PERF402  what was measured before a failure counts
+        except (RuntimeError, OSError) as error:
+            failed = True
+            print(f"{section.name} failed: {error}", file=sys.stderr)
         print_section(section, measured)
         rows += measured
-        write_json(RESULT, rows, where)  # after each: what was measured is not lost if a later section fails
+        write_json(RESULT, rows, where)
     print(f"every measurement is in {RESULT}", file=sys.stderr)
-    return 0
+    return 1 if failed else 0
 
 
 def _tell(text: str) -> None:

@@ -4,8 +4,10 @@ import contextlib
 import functools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.capture import BUFFER_MEBIBYTES, PORT, Running, Seen
 from benchmarks.children import (
@@ -89,16 +91,22 @@ def command_line(secret: bytes, *options: str) -> list[str]:
 
 def environment(*, compiled: bool) -> dict[str, str]:
     """Give the environment in which Python finds the compiled packages first, or does not find them."""
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if compiled:
-        paths.insert(0, str(COMPILED_CODE))
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = [path for path in paths if path and Path(path) != COMPILED_CODE]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(COMPILED_CODE), *others] if compiled else others)}
 
 
+@functools.cache
 def why_not_compiled() -> str:
     """Give the reason why there is no compiled agent; nothing if there is one."""
-    extensions = list(COMPILED_CODE.glob("podmirror_agent/**/*.so"))
-    return "" if extensions else "build/compiled holds no compiled agent (make compiled)"
+    if not list(COMPILED_CODE.glob("podmirror_agent/**/*.so")):
+        return "build/compiled holds no compiled agent (make compiled)"
+    asks = [sys.executable, "-c", "import podmirror_agent.program as it; print(it.__file__)"]
+    done = subprocess.run(asks, env=environment(compiled=True), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return f"what is in build/compiled cannot be imported: {done.stderr.strip().splitlines()[-1]}"
+    found = Path(done.stdout.strip())
+    return "" if COMPILED_CODE in found.parents else f"Python finds {found}, not what is in build/compiled"
 
 
 @functools.cache

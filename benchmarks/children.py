@@ -51,6 +51,8 @@ def python(module: str, *arguments: str) -> list[str]:
 def wait_until_said(process: Child, what: str) -> None:
     """Wait for a line on a child's standard output, which must be the next one.
 
+    The child must say nothing more before its standard input ends, or `result_of` would miss it.
+
     Raises:
         RuntimeError: Another line came, or the process ended.
     """
@@ -72,7 +74,10 @@ def result_of(process: Child, seconds: float = CHILD_SECONDS) -> dict[str, float
         raise RuntimeError(f"{process.args!r} did not end within {seconds:g} s") from error
     if process.returncode != 0:
         raise RuntimeError(f"{process.args!r} failed, with exit code {process.returncode}")
-    result: dict[str, float] = json.loads(told)
+    try:
+        result: dict[str, float] = json.loads(told)
+    except ValueError as error:
+        raise RuntimeError(f"{process.args!r} ended with {told!r}") from error
     return result
 
 

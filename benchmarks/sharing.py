@@ -41,11 +41,10 @@ APP_WEIGHTS = {
     1: "neither has a CPU request (cpu.shares 2 : 2)",
     cgroups.linear_weight(
         REQUEST_SHARES
-    ): "the app requests 100m, cgroup v2 with runc up to 1.3.1 (cpu.weight 4 : 1)",
+    ): "the app requests 100m, cgroup v2, runc up to 1.3.1 (cpu.weight 4 : 1)",
     REQUEST_SHARES // cgroups.LEAST_SHARES: "the app requests 100m, cgroup v1 (cpu.shares 102 : 2)",
 }
-"""How much more the app's group weighs than the agent's, which has no request. Between the last two lies what a newer runc makes
-of the same request: 17."""
+"""How much more the app's group weighs than the agent's, which has no request. For the last two, a newer runc makes it 17."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ BULK = (
 
 CONNECTIONS = (
     Stream(connections=1_000, size=200, rate=20_000),
-    Requests(connections=16, rate=2_000, once=True),
+    Requests(connections=64, rate=2_000, once=True),
 )
 
 BULK_SECTION = Section(
@@ -49,6 +49,7 @@ CONNECTIONS_SECTION = Section(
         Column("CPU us/packet", "us_per_packet"),
         Column("x tcpdump -U", "us_per_packet", over=TCPDUMP_U),
         Column("RSS MiB", "resident_bytes", factor=1 / (1 << 20)),
+        Column("failed", "load_failures"),
     ),
     lambda asked: compare("connections", CONNECTIONS, asked, CAPTURES),
 )

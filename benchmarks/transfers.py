@@ -29,7 +29,7 @@ def run_client(
 ) -> dict[str, float]:
     """Run `native/stream.c` or `native/client.c` in the client's namespace to its end, and give what it says.
 
-    `over` is called when the load is over; the connections of `client` are still open then.
+    `over` is called when the load is over and its connections are still open.
 
     Raises:
         RuntimeError: It failed.
@@ -96,8 +96,6 @@ class Requests:
             options = {"connections": self.connections, "rate": self.rate, "once": int(self.once)}
             told = run_client(made, "client", seconds, options | {"message": self.message})
             result_of(serving)
-        if told["failures"]:
-            raise RuntimeError(f"{told['failures']:.0f} requests failed")
         return Achieved(told["answered"], int(told["bytes"]), told["seconds"], told)
 
 

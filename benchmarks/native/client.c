@@ -155,8 +155,11 @@ int main(int argc, char **argv)
                 if (receive(ready[i].data.ptr) && rate <= 0 && now < until)
                     send_request(ready[i].data.ptr);
             } else if (read(timer, &due, sizeof due) == sizeof due && now < until)
-                for (; due; due--, turn++)
+                for (; due; due--, turn++) {
+                    for (uint32_t busy = 0; once && peers[turn % connections].pending && busy < connections; busy++)
+                        turn++;
                     send_request(&peers[turn % connections]);
+                }
         }
     }
     uint64_t elapsed = until - began;

@@ -1,8 +1,9 @@
 /* Writes to many connections in turn, at a fixed rate or as fast as it goes, through the kernel's own TCP.
  *
  * With large writes on few connections that is bulk (and super-packets, where offloads are on); with writes of 200 bytes on a
- * thousand connections it is chatter. A rate counts writes a second. It says "over" when all is written, and ends with a shutdown of every connection and waits until
- * the sink has read all and closes in turn, so that nothing is under way when it has ended. */
+ * thousand connections it is chatter. A rate counts writes a second. It says "over" when all is written. When standard input
+ * ends it shuts every connection down and waits until the sink has read all and closes in turn, so that nothing is under way
+ * when it has ended. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
     elapsed = now_ns() - began;
     puts("over");
     fflush(stdout);
+    while (read(STDIN_FILENO, data, size) > 0)
+        ;
     for (int i = 0; i < connections; i++)
         shutdown(opened[i], SHUT_WR);
     for (int i = 0; i < connections; i++)

@@ -17,16 +17,20 @@ def main() -> int:
         print(f"the benchmarks cannot run: {reason}", file=sys.stderr)
         return 5
     # Imported late: `--help` needs none of it.
+    from benchmarks import native
     from benchmarks.report import machine, print_heading, print_section, write_json
     from benchmarks.sections import Asked
     from benchmarks.suite import SECTIONS
 
     where = machine()
     asks = Asked(asked.repeats, asked.seconds, _tell, asked.pairs, tuple(asked.captures))
-    rows, failed = [], False
+    rows, notes, failed = [], {}, False
     print_heading(where, asked.repeats)
     for section in SECTIONS:
         if asked.only and section.name not in asked.only:
+            continue
+        if section.needs_compiler and native.why_not():
+            _tell(f"{section.name}: left out, {native.why_not()}")
             continue
         measured = []
         try:
@@ -35,9 +39,10 @@ def main() -> int:
         except (RuntimeError, OSError) as error:
             failed = True
             print(f"{section.name} failed: {error}", file=sys.stderr)
-        print_section(section, measured)
+        notes[section.name] = section.notes(measured)
+        print_section(section, measured, notes[section.name])
         rows += measured
-        write_json(RESULT, rows, where)
+        write_json(RESULT, rows, notes, where)
     print(f"every measurement is in {RESULT}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -98,10 +103,9 @@ def _positive(kind: type[int] | type[float], limit: int) -> Callable[[str], floa
 def _why_not() -> str:
     if sys.platform != "linux":
         return "network namespaces and packet sockets are Linux's"
-    from benchmarks import native
     from tests.namespaces import why_not
 
-    return why_not() or native.why_not()
+    return why_not()
 
 
 if __name__ == "__main__":

@@ -102,4 +102,5 @@ FOOTPRINT_SECTION = Section(
         Column("image MB", "image_bytes", factor=1e-6),
     ),
     measure,
+    needs_compiler=False,
 )

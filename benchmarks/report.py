@@ -62,14 +62,14 @@ def print_heading(where: dict[str, object], repeats: int) -> None:
     )
 
 
-def print_section(section: Section, rows: list[Row]) -> None:
+def print_section(section: Section, rows: list[Row], notes: list[str]) -> None:
     """Print a table for each load of a section, and its notes."""
     console = _console()
     console.rule(section.title, align="left")
     for load in dict.fromkeys(row.load for row in rows):
         console.print(load, style="bold")
         console.print(_table(section, [row for row in rows if row.load == load]))
-    for note in section.notes(rows):
+    for note in notes:
         console.print(note)
     console.print()
 
@@ -97,8 +97,8 @@ def _table(section: Section, rows: list[Row]) -> Table:
     return table
 
 
-def write_json(path: Path, rows: list[Row], where: dict[str, object]) -> None:
-    """Write every single measurement."""
+def write_json(path: Path, rows: list[Row], notes: dict[str, list[str]], where: dict[str, object]) -> None:
+    """Write every single measurement, and the notes by section."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": where, "measurements": [asdict(row) for row in rows]}
+    content = {"machine": where, "notes": notes, "measurements": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -38,6 +38,7 @@ SATURATED_SECTION = Section(
         Column("% dropped", "drop_share", factor=100),
         Column("% of a core", "core_share", factor=100),
         Column("CPU us/packet", "us_per_packet"),
+        Column("1,000/s of a whole core", "packets_per_us", factor=1e3),
         Column("x tcpdump -U", "us_per_packet", over=TCPDUMP_U),
         Column("% delivered", "delivered_share", factor=100),
         Column("% accounted", "accounted_share", factor=100),

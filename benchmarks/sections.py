@@ -45,3 +45,5 @@ class Section:
     measure: Callable[[Asked], Iterator[Row]]
     notes: Callable[[list[Row]], list[str]] = field(default=lambda _: [])
     """Lines below the tables."""
+    needs_compiler: bool = True
+    """Whether it runs programs in C."""

@@ -1,6 +1,7 @@
 """Measure what a capture costs: `python -m benchmarks`, as root on Linux; README.md says what the figures mean."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ NAMES = ("packets", "saturated", "lossfree", "bulk", "connections", "latency", "
 def main() -> int:
     """Run the benchmarks and give the exit code: 0 done, 1 failed on the way, 2 usage, 5 not started."""
     asked = _parse()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that namespaces and children go, as after Ctrl-C
     reason = _why_not()
     if reason:
         print(f"the benchmarks cannot run: {reason}", file=sys.stderr)

@@ -18,7 +18,9 @@ BUFFER_MEBIBYTES = 64
 IDLE_SHARE = 0.03
 """Of a core: a capture that uses less is done with what the load left it."""
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
+IDLE_LOOKS = 3
+"""In a row: on a virtual machine a core can be away for longer than one."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class Running:
             return
         time.sleep(self.settle_seconds)
         until = time.monotonic() + self.settle_limit - self.settle_seconds
-        while time.monotonic() < until:
+        idle = 0
+        while idle < IDLE_LOOKS and time.monotonic() < until:
             before = self._cpu()
             time.sleep(LOOK_SECONDS)
-            if self._cpu() - before < IDLE_SHARE * LOOK_SECONDS:
-                return
+            idle = idle + 1 if self._cpu() - before < IDLE_SHARE * LOOK_SECONDS else 0
 
     def _cpu(self) -> float:
         return sum(map(cpu_seconds, self.processes))

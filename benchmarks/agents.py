@@ -110,9 +110,15 @@ def why_not_compiled() -> str:
 
 
 @functools.cache
-def understands(option: str) -> bool:
-    """Whether this agent has a command-line option."""
-    told = subprocess.run(python("podmirror_agent", "--help"), capture_output=True, text=True, check=False)
+def understands(option: str, *, compiled: bool) -> bool:
+    """Whether the agent has a command-line option."""
+    told = subprocess.run(
+        python("podmirror_agent", "--help"),
+        env=environment(compiled=compiled),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return option in told.stdout
 
 

@@ -37,6 +37,9 @@ PAIR = "with / alone"
 REQUEST_SHARES = 102
 """cpu.shares of an app with a CPU request of 100m."""
 
+DISTURBED_SHARE = 0.9
+"""Of the core: an app alone that got less shared it with something that is not of the benchmark."""
+
 APP_WEIGHTS = {
     1: "neither has a CPU request (cpu.shares 2 : 2)",
     cgroups.linear_weight(
@@ -83,14 +86,14 @@ def measure(asked: Asked) -> Iterator[Row]:
 
 
 def _settings(asked: Asked) -> list[Setting]:
-    budgets: list[tuple[str, ...]] = [()]
-    if agents.understands("--cpu"):
-        budgets.append(("--cpu", BUDGET))
-    else:
-        asked.tell("sharing with a CPU budget: left out, this agent has no --cpu")
     name = usable_captures(asked, (AGENT, COMPILED))[
         -1
     ]  # compiled if there is such: that is what the image carries
+    budgets: list[tuple[str, ...]] = [()]
+    if agents.understands("--cpu", compiled=name == COMPILED):
+        budgets.append(("--cpu", BUDGET))
+    else:
+        asked.tell(f"sharing with a CPU budget: left out, {name} has no --cpu")
     return [Setting(name, weight, budget) for weight in APP_WEIGHTS for budget in budgets]
 
 
@@ -167,7 +170,12 @@ def notes(rows: list[Row]) -> list[str]:
     for load in dict.fromkeys(row.load for row in rows):
         compared = [row.values for row in rows if row.load == load and row.subject == PAIR]
         beside = [row.values for row in rows if row.load == load and row.subject == "with the agent"]
-        lines.append(f"{load}: mean of {len(compared)} pairs, and its 95 % bootstrap interval")
+        alone = [row.values["app_core_share"] for row in rows if row.load == load and row.subject == "alone"]
+        disturbed = sum(share < DISTURBED_SHARE for share in alone)
+        lines.append(
+            f"{load}: mean of {len(compared)} pairs, and its 95 % bootstrap interval; in {disturbed} of them the app alone "
+            f"got less than {DISTURBED_SHARE:.0%} of its core, so something else disturbed them"
+        )
         for what, key in (("throughput", "throughput_ratio"), ("p99", "p99_ratio")):
             ratios = [each[key] for each in compared]
             mean, low, high = mean_with_interval(ratios)

@@ -45,6 +45,8 @@ class Conversation:
         self._drop_times = {"first_drop_time": 0, "last_drop_time": 0}
         self._drops = 0
         self._last_ledger: Ledger | None = None
+        self._heard = 0.0
+        self._end: asyncio.Future[str]
         self._outbox.send(Accepted(self._session.identifier, time.time_ns()))
         self.tunnel.write()
 
@@ -56,15 +58,22 @@ class Conversation:
             TimeoutError: The layer is silent.
             ProtocolError: The layer broke the rules; it was told so.
         """
-        pinging = asyncio.create_task(self._ping(), name="ping")
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        self._heard = loop.time()
+        watching = asyncio.create_task(self._keep_alive(), name="keep alive")
+        # A callback of our own, since each wait in `sock_recv` costs two changes of what the kernel watches.
+        loop.add_reader(self._connection, self._receive)
         try:
-            goodbye = await self._read_frames(early)
+            self._receive_frames(early)
+            goodbye = await self._end
         except ProtocolError as error:
             self._outbox.send(Refused(0, str(error)))
             self.tunnel.write()
             raise
         finally:
-            pinging.cancel()
+            watching.cancel()
+            loop.remove_reader(self._connection)
         before = self._mirror.interest
         self.say_goodbye("as asked")
         self._mirror.leave(self._session)
@@ -74,25 +83,35 @@ class Conversation:
                 await self._read_to_the_end()
         return goodbye
 
+    def _receive(self) -> None:
+        try:
+            data = self._connection.recv(READ_BYTES)
+            if not data:
+                raise ConnectionError("the layer closed the connection without a goodbye")
+            self._heard = asyncio.get_running_loop().time()
+            self._receive_frames(self._decoder.receive_data(data))
+        except BlockingIOError:
+            return
+        except (OSError, ProtocolError) as error:
+            self._fail(error)
+
+    def _receive_frames(self, frames: list[AnyFrame]) -> None:
+        for frame in frames:
+            if isinstance(frame, Goodbye):
+                if not self._end.done():
+                    self._end.set_result(frame.reason)
+                return
+            self._receive_frame(frame)
+        self.tunnel.write()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._end.done():
+            self._end.set_exception(error)
+
     async def _read_to_the_end(self) -> None:
         """Read what is still on its way to us; to close before would reset the connection, and cost the layer frames."""
         while await asyncio.get_running_loop().sock_recv(self._connection, READ_BYTES):
             pass
-
-    async def _read_frames(self, early: list[AnyFrame]) -> str:
-        loop = asyncio.get_running_loop()
-        frames = early
-        while True:
-            for frame in frames:
-                if isinstance(frame, Goodbye):
-                    return frame.reason
-                self._receive_frame(frame)
-            self.tunnel.write()
-            async with asyncio.timeout(SILENCE_SECONDS):
-                data = await loop.sock_recv(self._connection, READ_BYTES)
-            if not data:
-                raise ConnectionError("the layer closed the connection without a goodbye")
-            frames = self._decoder.receive_data(data)
 
     def _receive_frame(self, frame: AnyFrame) -> None:
         match frame:
@@ -111,11 +130,14 @@ class Conversation:
         if self._mirror.interest != before:
             self._capture.set_interest(self._mirror.interest)
 
-    async def _ping(self) -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
+    async def _keep_alive(self) -> None:
+        """Ping, and end the conversation with a layer that is silent."""
+        loop = asyncio.get_running_loop()
+        while loop.time() < self._heard + SILENCE_SECONDS:
+            await asyncio.sleep(min(PING_SECONDS, SILENCE_SECONDS))
             self._outbox.send(Ping(time.time_ns(), self._decoder.received))
             self.tunnel.write()
+        self._fail(TimeoutError("the layer is silent"))
 
     def send_ledger(self) -> None:
         """Tell the running totals, if they have changed in more than the time that was used."""

@@ -1,6 +1,7 @@
 """What fields of frames hold besides numbers: directions, reasons, addresses."""
 
 import ipaddress
+from functools import lru_cache
 from enum import IntEnum
 from typing import NamedTuple, Self
 
@@ -57,13 +58,26 @@ class Endpoint(NamedTuple):
     @classmethod
     def from_packed(cls, address: bytes, port: int) -> Self:
         """Take 16 bytes, IPv4 as an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)."""
-        ip = ipaddress.IPv6Address(address)
-        return cls(str(ip.ipv4_mapped or ip), port)
+        return cls(_text(address), port)
 
     def packed(self) -> bytes:
         """Give the address as 16 bytes, IPv4 mapped into IPv6."""
-        ip = ipaddress.ip_address(self.address)
-        return ip.packed if ip.version == 6 else bytes(10) + b"\xff\xff" + ip.packed
+        return _packed(self.address)
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+# The same few addresses come again and again, and to read or write one takes longer than all else about a new connection.
+
+
+@lru_cache(1024)
+def _text(address: bytes) -> str:
+    ip = ipaddress.IPv6Address(address)
+    return str(ip.ipv4_mapped or ip)
+
+
+@lru_cache(1024)
+def _packed(text: str) -> bytes:
+    ip = ipaddress.ip_address(text)
+    return ip.packed if ip.version == 6 else bytes(10) + b"\xff\xff" + ip.packed

@@ -50,6 +50,7 @@ fuzz: $(VENV)/.ready-dev  ## N examples for each property, from SEED
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(or $(SEED),0) --timeout=0 $(ARGS)
 
 fuzz: export PODMIRROR_FUZZ_EXAMPLES = $(or $(N),10000)
+fuzz: export PODMIRROR_FUZZ_SEED = $(or $(SEED),0)
 
 compiled: build/compiled/.made  ## the agent with its cores compiled, for PYTHONPATH=build/compiled
 

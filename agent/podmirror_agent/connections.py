@@ -256,11 +256,13 @@ class Connections:
                 if connection_class(connection.initiator[1]) >= self.kept:
                     self._shed(connection, events)
                     return False
-            # More than the SYN acknowledged: the app got the SYN's data, and can answer before the handshake ends.
-            fast = bool(connection.early) and segment.acknowledgment == stream.next
-            if fast:
+            # More than the SYN acknowledged: the app got the SYN's data, and can answer before the handshake ends. Else it
+            # speaks only when the handshake is over, so that the initiator's part in its end was missed.
+            taken = bool(connection.early) and segment.acknowledgment == stream.next
+            speaks = not segment.flags & SYN and bool(segment.length or segment.flags & FIN)
+            if taken or speaks:
                 self._open(connection, events)
-            return fast
+            return taken or speaks
         if segment.flags & SYN:
             if (
                 segment.length

@@ -45,6 +45,7 @@ def test_a_whole_head_is_one_with_its_last_byte(head):
         b"HTTP/1.1 200 OK\r\nServer: shop\r\n\r\n",
         b"GET /\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",  # without a Host, which 1.1 demands
         b'{"json": true}\r\n\r\n',
         b"\r\n" + HEAD,
@@ -104,6 +105,7 @@ def test_a_request_in_the_middle_of_a_turn_is_passed_over():
     seeker = BoundarySeeker(turn=False)
 
     assert seeker.receive_data(HEAD) is None
+    assert seeker.receive_turn() is None
     assert seeker.skipped == len(HEAD)
 
 
@@ -123,6 +125,7 @@ def test_a_gap_within_a_head_gives_up_that_head():
     assert seeker.receive_data(HEAD[:20]) is None
     seeker.receive_gap()
     assert seeker.receive_data(HEAD[30:]) is None
+    assert seeker.receive_turn() is None
 
     assert seeker.skipped == 20 + len(HEAD) - 30
 
@@ -223,7 +226,7 @@ def test_every_byte_is_skipped_found_or_held(turn, events):
     for event in events:
         match event:
             case Turn():
-                seeker.receive_turn()
+                found = seeker.receive_turn()
             case Gap():
                 seeker.receive_gap()
             case _:
@@ -232,7 +235,8 @@ def test_every_byte_is_skipped_found_or_held(turn, events):
         if found is not None:
             break
         assert 0 <= given_bytes - seeker.skipped <= MAX_HEAD_BYTES
-    seeker.receive_turn()  # lets go of what is held
+    if found is None:
+        found = seeker.receive_turn()  # lets go of what is held
 
     assert seeker.skipped + len(found or b"") == given_bytes
     if found is not None:

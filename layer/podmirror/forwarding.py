@@ -9,7 +9,11 @@ ended) the local connection is reset behind the last byte that is certain. With 
 HTTP request, which is also how a late join begins.
 
 What cannot be replayed is given up with the reason: TLS, because the local process does not hold the session's keys, and
-protocols in which the server speaks first, because their bytes make sense only as answers to what this server said.
+protocols in which the server speaks first, because their bytes make sense only as answers to what this server said. HTTP/2 is
+none of those, though its server may send settings before it has heard anything (RFC 9113, 3.4): its client's first bytes tell.
+As soon as nothing more will be delivered the agent is told so, once, and sends no more than the number of bytes.
+
+Every byte of the initiator is counted once: written, missing, skipped on the way to a request, or passed over.
 """
 
 from dataclasses import dataclass
@@ -17,11 +21,13 @@ from enum import Enum
 from typing import Literal
 
 from podmirror_http.boundary import BoundarySeeker
-from podmirror_http.recognition import looks_like_tls
+from podmirror_http.recognition import HTTP2_PREFACE, begins_http2, looks_like_tls, looks_like_tls_record
 from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.values import CloseReason, Direction
 
 OnGap = Literal["reset", "rejoin"]
+LateJoins = Literal["skip", "http", "raw"]
+"""What is done with a connection whose beginning was not seen: nothing, or begin at its next HTTP/1 request or next byte."""
 
 
 class Begin:
@@ -56,7 +62,11 @@ class Pass:
     size: int
 
 
-Step = Begin | Write | HalfClose | Finish | Reset | Pass
+class Dismiss:
+    """Tell the agent that no more bytes are wanted."""
+
+
+Step = Begin | Write | HalfClose | Finish | Reset | Pass | Dismiss
 
 
 class Outcome(Enum):
@@ -68,17 +78,23 @@ class Outcome(Enum):
     RESET = "reset"
     """The same for a connection that one side reset: what came before it was delivered, and the reset passed on."""
     JOINED = "joined"
-    """A late join, delivered from a request on."""
+    """A late join, delivered from a request on, or from the first byte that was seen."""
     GAP = "gap"
     """Bytes were missing; what was certain was delivered."""
     CUT = "cut"
     """Given up by the agent, because a byte budget was full."""
+    SHED = "shed"
+    """Given up by the agent, because its CPU budget was used up."""
     UNFINISHED = "unfinished"
     """Still open when the session ended, or its end was never seen; nothing is known to be missing."""
     TLS = "tls"
     SERVER_FIRST = "server_first"
     UNJOINED = "unjoined"
     """A late join in which no request was recognised."""
+    HTTP2 = "http2"
+    """A late join in HTTP/2, whose bytes make sense only behind all that came before them."""
+    SKIPPED = "skipped"
+    """A late join that was not asked for."""
 
 
 _ENDS = {
@@ -86,6 +102,7 @@ _ENDS = {
     CloseReason.RESET_BY_INITIATOR: Outcome.RESET,
     CloseReason.RESET_BY_RESPONDER: Outcome.RESET,
     CloseReason.CUT: Outcome.CUT,
+    CloseReason.SHED: Outcome.SHED,
 }
 
 
@@ -100,20 +117,35 @@ class _State(Enum):
 class Forwarding:
     """One mirrored connection on its way to the local process."""
 
-    def __init__(self, opened: Opened, *, on_gap: OnGap = "reset") -> None:
+    def __init__(self, opened: Opened, *, on_gap: OnGap = "reset", late_joins: LateJoins = "http") -> None:
         self.opened = opened
         self.outcome = Outcome.OPEN
         self.written = 0
-        """Bytes that were given to a local connection."""
+        """Bytes that were to go to a local connection, those that it could not take any more included."""
         self.missing = 0
         """Bytes that the app received and this session could not give to anyone."""
+        self.passed_over = 0
+        """Bytes of the initiator that were seen and, by intent, given to nobody: those of a connection that was given up."""
         self._on_gap = on_gap
-        self._state = _State.SEEKING if opened.late else _State.SILENT
+        self._raw = opened.late and late_joins == "raw"
+        self._state = _State.SEEKING if opened.late and late_joins == "http" else _State.SILENT
+        if opened.late and late_joins == "skip":
+            self.outcome = Outcome.SKIPPED
+            self._state = _State.OVER
         self._seeker = BoundarySeeker(turn=opened.late)
         self._beginning = b""
+        """The initiator's first bytes, while it is not clear what they are."""
+        self._turn_beginning: bytes | None = b"" if opened.late else None
+        """The same of its turn in a late join; None once it is clear, or not known."""
+        self._answered = False
+        """Whether the responder spoke first."""
         self._turn = False
+        self._begun = 0
         self._blemish: Outcome | None = None
         """What keeps this connection from being whole, whatever its end."""
+        self._unserved = False
+        self._dismissed = False
+        self._closed = False
 
     @property
     def skipped(self) -> int:
@@ -125,6 +157,8 @@ class Forwarding:
         match frame:
             case Data(direction=Direction.TO_RESPONDER):
                 return self._receive_data(frame.payload)
+            case Omitted(direction=Direction.TO_RESPONDER):
+                return self._receive_omitted(frame.length)
             case Data() | Omitted():
                 return self._receive_response(len(frame.payload) if isinstance(frame, Data) else 0)
             case Gap(direction=Direction.TO_RESPONDER):
@@ -135,12 +169,21 @@ class Forwarding:
                 return self._receive_end()
             case Closed():
                 return self._receive_close(frame)
-        return []
+        return self._dismiss() if self._state is _State.OVER else []
+
+    def fail(self, begun: int) -> list[Step]:
+        """The local connection that was the `begun`-th, from 1, failed for good: what comes for it is not delivered."""
+        if begun < self._begun or self._state is not _State.FLOWING:
+            return []
+        self._unserved = True
+        self._state = _State.OVER
+        return self._dismiss()
 
     def abandon(self) -> None:
         """The session is over before the connection is."""
         if self.outcome is Outcome.OPEN:
-            self.outcome = self._blemish or Outcome.UNFINISHED
+            spoke_first = self._answered and self._state is _State.SILENT
+            self.outcome = self._blemish or (Outcome.SERVER_FIRST if spoke_first else Outcome.UNFINISHED)
 
     def _receive_data(self, payload: bytes) -> list[Step]:
         match self._state:
@@ -150,72 +193,100 @@ class Forwarding:
                 return self._seek(payload)
             case _State.SILENT:
                 self._beginning += payload
-                tls = looks_like_tls(self._beginning)
-                if tls:
-                    return self._give_up(Outcome.TLS, Pass(len(self._beginning)))
-                return [] if tls is None else self._begin()
+                return self._judge_beginning()
+        self._pass_over(len(payload))
         return [Pass(len(payload))]
 
+    def _judge_beginning(self) -> list[Step]:
+        if self._raw:
+            return self._begin()
+        if self._answered:
+            replayable = begins_http2(self._beginning)
+            unfit = Outcome.SERVER_FIRST
+        else:
+            tls = looks_like_tls(self._beginning)
+            replayable = None if tls is None else not tls
+            unfit = Outcome.TLS
+        if replayable is None:
+            return []
+        return self._begin() if replayable else self._give_up(unfit)
+
+    def _receive_omitted(self, length: int) -> list[Step]:
+        if self._state is not _State.OVER:
+            return self._receive_gap(length)  # not asked for here, and as good as lost
+        self._pass_over(length)
+        return []
+
     def _receive_response(self, size: int) -> list[Step]:
-        passed: list[Step] = [Pass(size)] if size else []
+        steps: list[Step] = [Pass(size)] if size else []
+        if self._state is _State.SILENT and not self._beginning and not self._raw:
+            self._answered = True
+        elif self._state is _State.SEEKING:
+            steps += self._end_turn()
         self._turn = True
-        match self._state:
-            case _State.SILENT if not self._beginning:
-                return [*passed, *self._give_up(Outcome.SERVER_FIRST)]
-            case _State.SEEKING:
-                skipped = self._seeker.skipped
-                self._seeker.receive_turn()
-                passed += self._pass_skipped(skipped)
-        return passed
+        return steps
 
     def _receive_gap(self, length: int) -> list[Step]:
         self.missing += length
-        self._blemish = Outcome.GAP
-        before = self._state
-        if before is _State.OVER:
+        if self._state is _State.OVER:
             return []
-        skipped = self._seeker.skipped
-        self._seeker.receive_gap()
-        steps = self._pass_skipped(skipped)
+        if self._state is _State.SILENT and self._answered:
+            return self._give_up(Outcome.SERVER_FIRST)  # nothing will show any more that it was not
+        self._blemish = Outcome.GAP
+        if self._state is _State.SILENT and self._raw:
+            return []  # nothing was delivered, so nothing is spoilt
+        before = self._state
+        steps = self._drop_held()
         if self._beginning:
             steps += self._begin()
-        seeks = self._on_gap == "rejoin" or before is _State.SEEKING  # no local connection was spoilt
-        self._state = _State.SEEKING if seeks else _State.OVER
         if before is _State.FLOWING or any(isinstance(step, Begin) for step in steps):
             steps.append(Reset())
-        return steps
+        if self._on_gap == "rejoin" or before is _State.SEEKING:  # in which no local connection was spoilt
+            self._state = _State.SEEKING
+            return steps
+        self._state = _State.OVER
+        return [*steps, *self._dismiss()]
 
     def _receive_end(self) -> list[Step]:
-        steps: list[Step] = self._begin() if self._state is _State.SILENT else []
+        steps = self._settle_beginning()
+        if self._state is _State.SEEKING:
+            steps += self._end_turn()
         if self._state is _State.FLOWING:
             steps.append(HalfClose())
         return steps
 
     def _receive_close(self, closed: Closed) -> list[Step]:
-        steps: list[Step] = self._begin() if self._state is _State.SILENT else []
+        self._closed = True
+        steps = self._settle_beginning()
         end = _ENDS.get(closed.reason, Outcome.UNFINISHED)
         self.missing += closed.unsent
         if self._state is _State.SEEKING:
-            self._seeker.receive_gap()
+            self._drop_held()
         if self.outcome is Outcome.OPEN:
-            self.outcome = self._blemish or end
-            if (
-                self.outcome is not Outcome.CUT
-                and self.opened.late
-                and not self.written
-                and self._blemish is None
-            ):
-                self.outcome = Outcome.UNJOINED
-            if self.outcome in (Outcome.WHOLE, Outcome.RESET) and self.opened.late:
-                self.outcome = Outcome.JOINED
+            self.outcome = self._blemish or self._end_of_late_join(end)
         if self._state is _State.FLOWING:
             steps.append(Finish() if end is Outcome.WHOLE else Reset())
         self._state = _State.OVER
         return steps
 
+    def _end_of_late_join(self, end: Outcome) -> Outcome:
+        """Give what becomes of a connection with that end, if it may have been joined late."""
+        if not self.opened.late or end in (Outcome.CUT, Outcome.SHED):
+            return end
+        if not self.written and not self._raw:
+            return Outcome.UNJOINED
+        return Outcome.JOINED if end in (Outcome.WHOLE, Outcome.RESET) else end
+
+    def _settle_beginning(self) -> list[Step]:
+        """The initiator says no more: decide what its first bytes were, if that was open."""
+        if self._state is not _State.SILENT or self._raw:
+            return []
+        return self._give_up(Outcome.SERVER_FIRST) if self._answered else self._begin()
+
     def _begin(self) -> list[Step]:
-        self._state = _State.FLOWING
         beginning, self._beginning = self._beginning, b""
+        self._state = _State.FLOWING
+        self._begun += 1
         return [Begin(), self._write(beginning)] if beginning else [Begin()]
 
     def _write(self, payload: bytes) -> Write:
@@ -224,19 +295,66 @@ class Forwarding:
         return Write(payload, begins_turn=turn)
 
     def _seek(self, payload: bytes) -> list[Step]:
+        foreign = self._judge_turn(payload)
+        if foreign is not None:
+            self._beginning = payload
+            return [*self._drop_held(), *self._give_up(foreign)]
         skipped = self._seeker.skipped
         found = self._seeker.receive_data(payload)
+        return self._join(found, skipped)
+
+    def _judge_turn(self, payload: bytes) -> Outcome | None:
+        """Recognise what can never be joined by the first bytes of a turn."""
+        if self._turn_beginning is None:
+            return None
+        self._turn_beginning += payload[: len(HTTP2_PREFACE)]
+        if looks_like_tls_record(self._turn_beginning):
+            return Outcome.TLS
+        if begins_http2(self._turn_beginning):
+            return Outcome.HTTP2
+        if len(self._turn_beginning) >= len(HTTP2_PREFACE):
+            self._turn_beginning = None
+        return None
+
+    def _end_turn(self) -> list[Step]:
+        if self.opened.late and not self.written:
+            self._turn_beginning = b""
+        skipped = self._seeker.skipped
+        found = self._seeker.receive_turn()
+        return self._join(found, skipped)
+
+    def _join(self, found: bytes | None, skipped: int) -> list[Step]:
         steps = self._pass_skipped(skipped)
         if found is not None:
-            self._state = _State.FLOWING
-            steps += [Begin(), self._write(found)]
+            self._beginning = found
+            steps += self._begin()
         return steps
+
+    def _drop_held(self) -> list[Step]:
+        self._turn_beginning = None
+        skipped = self._seeker.skipped
+        self._seeker.receive_gap()
+        return self._pass_skipped(skipped)
 
     def _pass_skipped(self, before: int) -> list[Step]:
         skipped = self._seeker.skipped - before
         return [Pass(skipped)] if skipped else []
 
-    def _give_up(self, outcome: Outcome, *steps: Step) -> list[Step]:
+    def _pass_over(self, size: int) -> None:
+        if self._unserved:
+            self.written += size
+        else:
+            self.passed_over += size
+
+    def _give_up(self, outcome: Outcome) -> list[Step]:
+        size, self._beginning = len(self._beginning), b""
         self.outcome = outcome
         self._state = _State.OVER
-        return list(steps)
+        self._pass_over(size)
+        return [*([Pass(size)] if size else []), *self._dismiss()]
+
+    def _dismiss(self) -> list[Step]:
+        if self._dismissed or self._closed:
+            return []
+        self._dismissed = True
+        return [Dismiss()]

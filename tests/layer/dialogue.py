@@ -1,11 +1,22 @@
 """A dialogue with a forwarding: frames of one connection, and the steps that it answers in short words."""
 
-from podmirror.forwarding import Begin, Finish, Forwarding, HalfClose, Outcome, Pass, Reset, Step, Write
+from podmirror.forwarding import (
+    Begin,
+    Dismiss,
+    Finish,
+    Forwarding,
+    HalfClose,
+    Outcome,
+    Pass,
+    Reset,
+    Step,
+    Write,
+)
 from podmirror_wire.values import CloseReason, Direction
 from tests.layer.frames import Talk
 
 TLS_HELLO = bytes.fromhex("16 03 01 02 00 01 00 01 fc 03 03")
-BEGIN, HALF_CLOSE, FINISH, RESET = "begin", "half-close", "finish", "reset"
+BEGIN, HALF_CLOSE, FINISH, RESET, DISMISS = "begin", "half-close", "finish", "reset", "dismiss"
 
 
 def told(steps: list[Step]) -> list[object]:
@@ -23,6 +34,8 @@ def told(steps: list[Step]) -> list[object]:
                 words.append(FINISH)
             case Reset():
                 words.append(RESET)
+            case Dismiss():
+                words.append(DISMISS)
             case Pass():
                 words.append(step.size)
     return words
@@ -31,9 +44,9 @@ def told(steps: list[Step]) -> list[object]:
 class Dialogue:
     """A forwarding, and the connection that is told to it."""
 
-    def __init__(self, *, late: bool = False, on_gap: str = "reset") -> None:
+    def __init__(self, *, late: bool = False, **options: str) -> None:
         self.talk = Talk(late=late)
-        self.forwarding = Forwarding(self.talk.opened(), on_gap=on_gap)
+        self.forwarding = Forwarding(self.talk.opened(), **options)
 
     def give(self, *frames) -> list[object]:
         return told([step for frame in frames for step in self.forwarding.receive_frame(frame)])
@@ -44,8 +57,8 @@ class Dialogue:
     def answers(self, payload: bytes = b"yes") -> list[object]:
         return self.give(self.talk.answers(payload))
 
-    def omits(self, length: int = 100) -> list[object]:
-        return self.give(self.talk.omits(length))
+    def omits(self, length: int = 100, direction: Direction = Direction.TO_INITIATOR) -> list[object]:
+        return self.give(self.talk.omits(length, direction))
 
     def misses(self, length: int = 50, direction: Direction = Direction.TO_RESPONDER) -> list[object]:
         return self.give(self.talk.misses(length, direction))

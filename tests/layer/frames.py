@@ -33,11 +33,9 @@ class Talk:
             self.connection, Direction.TO_INITIATOR, self._move(Direction.TO_INITIATOR, len(payload)), payload
         )
 
-    def omits(self, length: int) -> Omitted:
-        """The usual form of an answer: nobody asked for its bytes."""
-        return Omitted(
-            self.connection, Direction.TO_INITIATOR, self._move(Direction.TO_INITIATOR, length), length
-        )
+    def omits(self, length: int, direction: Direction = Direction.TO_INITIATOR) -> Omitted:
+        """The usual form of an answer, since nobody asked for its bytes, and of all bytes of a dismissed connection."""
+        return Omitted(self.connection, direction, self._move(direction, length), length)
 
     def misses(self, length: int, direction: Direction = Direction.TO_RESPONDER) -> Gap:
         return Gap(self.connection, direction, self._move(direction, length), length, GapReason.MISSED)

@@ -3,8 +3,9 @@
 import pytest
 
 from podmirror.forwarding import Outcome, Write
+from podmirror_http.recognition import HTTP2_PREFACE
 from podmirror_wire.values import CloseReason, Direction
-from tests.layer.dialogue import BEGIN, FINISH, HALF_CLOSE, RESET, TLS_HELLO, Dialogue
+from tests.layer.dialogue import BEGIN, DISMISS, FINISH, HALF_CLOSE, RESET, TLS_HELLO, Dialogue, told
 from tests.layer.frames import HEAD, OTHER_HEAD
 
 
@@ -92,12 +93,15 @@ def test_a_reset_before_anything_was_said_is_passed_on():
     assert dialogue.closes(CloseReason.RESET_BY_INITIATOR) == [BEGIN, RESET]
 
 
-def test_a_connection_that_was_cut_is_reset_behind_what_is_certain():
+@pytest.mark.parametrize(
+    ("reason", "outcome"), [(CloseReason.CUT, Outcome.CUT), (CloseReason.SHED, Outcome.SHED)]
+)
+def test_a_connection_that_was_cut_is_reset_behind_what_is_certain(reason, outcome):
     dialogue = Dialogue()
 
     assert dialogue.says(HEAD) == [BEGIN, HEAD]
-    assert dialogue.closes(CloseReason.CUT, unsent=1234) == [RESET]
-    assert dialogue.outcome is Outcome.CUT
+    assert dialogue.closes(reason, unsent=1234) == [RESET]
+    assert dialogue.outcome is outcome
     assert dialogue.forwarding.missing == 1234
 
 
@@ -153,19 +157,21 @@ def test_the_end_of_the_session_changes_nothing_about_what_ended_before():
 def test_tls_is_given_up_and_its_bytes_are_paid_for():
     dialogue = Dialogue()
 
-    assert dialogue.says(TLS_HELLO) == [len(TLS_HELLO)]
+    assert dialogue.says(TLS_HELLO) == [len(TLS_HELLO), DISMISS]
     assert dialogue.answers(b"hello") == [5]
-    assert dialogue.says(b"more") == [4]
+    assert dialogue.says(b"more") == [4]  # on its way already
+    assert dialogue.omits(30, Direction.TO_RESPONDER) == []
     assert dialogue.ends() == []
     assert dialogue.closes() == []
     assert dialogue.outcome is Outcome.TLS
     assert dialogue.forwarding.written == 0
+    assert dialogue.forwarding.passed_over == len(TLS_HELLO) + 4 + 30
 
 
 def test_tls_in_single_bytes_is_given_up_at_the_third():
     dialogue = Dialogue()
 
-    assert [dialogue.says(TLS_HELLO[at : at + 1]) for at in range(4)] == [[], [], [3], [1]]
+    assert [dialogue.says(TLS_HELLO[at : at + 1]) for at in range(4)] == [[], [], [3, DISMISS], [1]]
     assert dialogue.outcome is Outcome.TLS
 
 
@@ -194,7 +200,7 @@ def test_a_gap_before_tls_is_certain_shows_what_there_is():
     dialogue = Dialogue()
 
     assert dialogue.says(b"\x16\x03") == []
-    assert dialogue.misses() == [BEGIN, b"\x16\x03", RESET]
+    assert dialogue.misses() == [BEGIN, b"\x16\x03", RESET, DISMISS]
 
 
 @pytest.mark.parametrize("form", ["answers", "omits"])
@@ -203,6 +209,85 @@ def test_a_server_that_speaks_first_is_given_up(form):
     greeting = dialogue.answers(b"220 mail") if form == "answers" else dialogue.omits(8)
 
     assert greeting == ([8] if form == "answers" else [])
-    assert dialogue.says(b"HELO") == [4]
+    assert dialogue.says(b"HELO") == [4, DISMISS]
     assert dialogue.closes() == []
     assert dialogue.outcome is Outcome.SERVER_FIRST
+    assert dialogue.forwarding.passed_over == 4
+
+
+@pytest.mark.parametrize("ending", ["ends", "closes", "misses", "abandons"])
+@pytest.mark.parametrize("said", [b"", b"PRI * HTT"])
+def test_a_server_that_speaks_first_to_a_client_that_says_too_little_is_given_up(ending, said):
+    dialogue = Dialogue()
+    dialogue.omits()
+    if said:
+        assert dialogue.says(said) == []
+
+    if ending == "abandons":
+        dialogue.forwarding.abandon()
+    else:
+        told = getattr(dialogue, ending)()
+        assert told == [*([len(said)] if said else []), *([DISMISS] if ending != "closes" else [])]
+        assert dialogue.forwarding.passed_over == len(said)
+    assert dialogue.outcome is Outcome.SERVER_FIRST
+
+
+def test_http2_is_whole_though_its_server_sends_settings_first():
+    dialogue = Dialogue()
+
+    assert dialogue.omits(30) == []
+    assert dialogue.says(HTTP2_PREFACE[:10]) == []
+    assert dialogue.omits(9) == []
+    assert dialogue.says(HTTP2_PREFACE[10:] + b"SETTINGS") == [BEGIN, HTTP2_PREFACE + b"SETTINGS"]
+    assert dialogue.says(b"HEADERS") == [b"HEADERS"]
+    assert dialogue.ends() == [HALF_CLOSE]
+    assert dialogue.closes() == [FINISH]
+    assert dialogue.outcome is Outcome.WHOLE
+
+
+def test_http2_whose_client_speaks_first_is_whole():
+    dialogue = Dialogue()
+
+    assert dialogue.says(HTTP2_PREFACE) == [BEGIN, HTTP2_PREFACE]
+    assert dialogue.omits(30) == []
+    assert dialogue.closes() == [FINISH]
+    assert dialogue.outcome is Outcome.WHOLE
+
+
+# A local connection that failed.
+
+
+def test_when_the_local_connection_has_failed_the_rest_is_dismissed_and_counts_as_not_taken():
+    dialogue = Dialogue()
+    dialogue.says(HEAD)
+
+    assert told(dialogue.forwarding.fail(1)) == [DISMISS]
+    assert told(dialogue.forwarding.fail(1)) == []
+    assert dialogue.says(b"more") == [4]
+    assert dialogue.omits(10, Direction.TO_RESPONDER) == []
+    assert dialogue.closes() == []
+    assert dialogue.outcome is Outcome.WHOLE
+    assert dialogue.forwarding.written == len(HEAD) + 14
+    assert dialogue.forwarding.passed_over == 0
+
+
+def test_a_local_connection_that_failed_before_a_rejoin_spoils_nothing():
+    dialogue = Dialogue(on_gap="rejoin")
+    dialogue.says(HEAD)
+    dialogue.misses()
+
+    assert dialogue.forwarding.fail(1) == []
+    dialogue.omits()
+    assert dialogue.says(HEAD) == [BEGIN, HEAD]
+    assert dialogue.forwarding.fail(1) == []
+    assert told(dialogue.forwarding.fail(2)) == [DISMISS]
+
+
+def test_bytes_that_were_omitted_unasked_are_a_gap():
+    dialogue = Dialogue()
+    dialogue.says(HEAD)
+
+    assert dialogue.omits(10, Direction.TO_RESPONDER) == [RESET, DISMISS]
+    dialogue.closes()
+    assert dialogue.outcome is Outcome.GAP
+    assert dialogue.forwarding.missing == 10

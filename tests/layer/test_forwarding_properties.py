@@ -5,9 +5,21 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podmirror.forwarding import Begin, Finish, Forwarding, HalfClose, Outcome, Pass, Reset, Step, Write
+from podmirror.forwarding import (
+    Begin,
+    Dismiss,
+    Finish,
+    Forwarding,
+    HalfClose,
+    Outcome,
+    Pass,
+    Reset,
+    Step,
+    Write,
+)
+from podmirror_http.recognition import HTTP2_PREFACE
 from podmirror_wire.frames import Data
-from podmirror_wire.values import CloseReason
+from podmirror_wire.values import CloseReason, Direction
 from tests.layer.frames import HEAD, OTHER_HEAD, Talk
 
 # Properties.
@@ -84,6 +96,7 @@ def test_whatever_the_cutting_the_truth_is_written(data):
 
 events = st.one_of(
     st.sampled_from([HEAD, OTHER_HEAD, HEAD[:15], HEAD[15:], b"body", b"\x16", b"\x16\x03\x01", b"\r\n\r\n"]),
+    st.sampled_from([HTTP2_PREFACE, HTTP2_PREFACE[:9], b"a: b\r\n\r\n" + HEAD, b"\x17\x03\x03\x00\x01\x00"]),
     st.sampled_from(["answers", "omits", "misses"]),
 )
 
@@ -91,17 +104,18 @@ events = st.one_of(
 @given(
     late=st.booleans(),
     on_gap=st.sampled_from(["reset", "rejoin"]),
+    late_joins=st.sampled_from(["skip", "http", "raw"]),
     events=st.lists(events, max_size=15),
     half_closed=st.booleans(),
     reason=st.sampled_from(CloseReason),
 )
 def test_whatever_happens_no_byte_is_invented_and_none_is_paid_for_twice(
-    late, on_gap, events, half_closed, reason
+    late, on_gap, late_joins, events, half_closed, reason
 ):
     talk = Talk(late=late)
-    forwarding = Forwarding(talk.opened(), on_gap=on_gap)
-    steps: list[Step] = []
-    received = 0
+    forwarding = Forwarding(talk.opened(), on_gap=on_gap, late_joins=late_joins)
+    steps: list[Step] = forwarding.receive_frame(talk.opened())
+    received = said = missed = 0
     stretches = [b""]  # the initiator's bytes between gaps
     for event in events:
         match event:
@@ -111,10 +125,15 @@ def test_whatever_happens_no_byte_is_invented_and_none_is_paid_for_twice(
                 frame = talk.omits(10)
             case "misses":
                 frame = talk.misses(7)
+                missed += 7
                 stretches.append(b"")
+            case _ if any(isinstance(step, Dismiss) for step in steps):
+                frame = talk.omits(len(event), Direction.TO_RESPONDER)
+                said += len(event)
             case _:
                 frame = talk.says(event)
                 stretches[-1] += event
+                said += len(event)
         received += len(frame.payload) if isinstance(frame, Data) else 0
         steps += forwarding.receive_frame(frame)
         assert credit_of(steps) <= received
@@ -134,3 +153,8 @@ def test_whatever_happens_no_byte_is_invented_and_none_is_paid_for_twice(
     for taken in locals_:  # each is unbroken: a part of one stretch, and never spliced from two
         assert any(taken in stretch for stretch in stretches)
     assert sum(map(len, locals_)) == forwarding.written
+    assert forwarding.written + forwarding.skipped + forwarding.passed_over == said
+    assert forwarding.missing == missed
+    dismissed = [at for at, step in enumerate(steps) if isinstance(step, Dismiss)]
+    assert len(dismissed) <= 1
+    assert not any(isinstance(step, Begin | Write) for at in dismissed for step in steps[at:])

@@ -2,7 +2,8 @@
 
 Each local connection is a task of its own with a queue of steps. The queue needs no bound of its own, since it holds no more
 than the credit that this module gives: credit for bytes is given back only when the local process has taken them, so a slow
-local process stalls its own connection, at the agent, and no other.
+local process stalls its own connection, at the agent, and no other. Of a connection that will not be delivered any more, no byte is
+asked of the agent.
 
 A local process may close a connection that goes on in the pod: it speaks HTTP/1.0, or its keep-alive time is shorter. When the
 next bytes are a new HTTP request, they go to a new local connection; otherwise what the local process did not take is counted.
@@ -14,11 +15,14 @@ import errno
 import os
 from collections.abc import Callable
 
+from podmirror.credit import Credit
 from podmirror.forwarding import (
     Begin,
+    Dismiss,
     Finish,
     Forwarding,
     HalfClose,
+    LateJoins,
     OnGap,
     Pass,
     Reset,
@@ -58,7 +62,9 @@ class Delivery:
         ledger: LayerLedger,
         give_credit: Callable[[int, int], None],
         *,
+        dismiss: Callable[[int], None] = lambda _connection: None,
         on_gap: OnGap = "reset",
+        late_joins: LateJoins = "http",
         connect_seconds: float = CONNECT_SECONDS,
         on_outcome: Callable[[Forwarding, str], None] = lambda _forwarding, _detail: None,
         on_waiting: Callable[[int], None] = lambda _port: None,
@@ -68,14 +74,18 @@ class Delivery:
         Args:
             ledger: Counts what became of the connections.
             give_credit: Called with a connection's number and a number of bytes.
+            dismiss: Called with a connection's number, once, when no more bytes of it are wanted.
             on_gap: Whether a connection with missing bytes ends there or is taken up at its next HTTP request.
+            late_joins: What is done with a connection whose beginning was not seen.
             connect_seconds: How long a local process that does not accept connections is tried.
             on_outcome: Called with every connection that ended, and with what went wrong locally, if anything did.
             on_waiting: Called with a local port, once, when nothing has accepted connections there for a while.
         """
         self._ledger = ledger
         self._give_credit = give_credit
-        self._on_gap = on_gap
+        self._dismiss = dismiss
+        self._on_gap: OnGap = on_gap
+        self._late_joins: LateJoins = late_joins
         self._on_outcome = on_outcome
         self._local_ports: dict[int, int] = {}
         self._lanes: dict[int, _Lane] = {}
@@ -95,10 +105,9 @@ class Delivery:
         lane = self._lanes.get(frame.connection)
         if lane is None:
             return
-        for step in lane.forwarding.receive_frame(frame):
-            lane.steps.put_nowait(step)
+        lane.take(lane.forwarding.receive_frame(frame))
         if isinstance(frame, Closed):
-            lane.steps.put_nowait(None)
+            lane.close()
             del self._lanes[frame.connection]
 
     def end(self) -> None:
@@ -109,8 +118,8 @@ class Delivery:
         """Let the local connections of mirrored ones that ended come to their end; reset what is left after that time."""
         self._local.session_over = True
         for lane in self._lanes.values():
-            lane.steps.put_nowait(Reset())
-            lane.steps.put_nowait(None)
+            lane.take([Reset()])
+            lane.close()
             lane.forwarding.abandon()
         self._lanes.clear()
         if self._tasks:
@@ -120,8 +129,8 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _open_lane(self, opened: Opened, local: int) -> "_Lane":
-        forwarding = Forwarding(opened, on_gap=self._on_gap)
-        lane = _Lane(forwarding, local, self._give_credit, self._local)
+        forwarding = Forwarding(opened, on_gap=self._on_gap, late_joins=self._late_joins)
+        lane = _Lane(forwarding, local, self._give_credit, self._dismiss, self._local)
         task = asyncio.create_task(self._run_lane(lane), name=f"deliver {opened.initiator}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -185,15 +194,21 @@ class _Lane:
         forwarding: Forwarding,
         port: int,
         give_credit: Callable[[int, int], None],
+        dismiss: Callable[[int], None],
         process: _LocalProcess,
     ) -> None:
         self.forwarding = forwarding
-        self.steps: asyncio.Queue[Step | None] = asyncio.Queue()
         self.trouble = ""
         """What went wrong locally, as a phrase."""
+        self._number = forwarding.opened.connection
         self._port = port
+        self._steps: asyncio.Queue[Step | None] = asyncio.Queue()
         self._give_credit = give_credit
+        self._dismiss = dismiss
         self._process = process
+        self._credit = Credit()
+        self._closed = False
+        self._begun = 0
         self._connection: LocalConnection | None = None
         self._taken = 0
         self._held = b""
@@ -204,10 +219,23 @@ class _Lane:
         """Bytes that were to be written and that the local process did not take."""
         return self.forwarding.written - self._taken
 
+    def take(self, steps: list[Step]) -> None:
+        """Take steps to carry out, after those that were taken before."""
+        for step in steps:
+            if isinstance(step, Dismiss):
+                self._dismiss(self._number)  # which need not wait for a slow local process
+            else:
+                self._steps.put_nowait(step)
+
+    def close(self) -> None:
+        """No more steps come: the mirrored connection, or the session, has ended."""
+        self._closed = True
+        self._steps.put_nowait(None)
+
     async def run(self) -> None:
         """Carry out the steps until there are no more."""
         try:
-            while (step := await self.steps.get()) is not None:
+            while (step := await self._steps.get()) is not None:
                 await self._carry_out(step)
         finally:
             if self._connection is not None:
@@ -216,18 +244,24 @@ class _Lane:
     async def _carry_out(self, step: Step) -> None:
         match step:
             case Begin():
+                self._begun += 1
                 await self._connect()
             case Write(payload, begins_turn):
                 await self._write(payload, begins_turn=begins_turn)
-                self._give_credit(self.forwarding.opened.connection, len(payload))
+                self._pay(len(payload))
             case Pass(size):
-                self._give_credit(self.forwarding.opened.connection, size)
+                self._pay(size)
             case HalfClose() if self._connection is not None:
                 self._connection.half_close()
             case Finish() if self._connection is not None:
                 await self._leave(await self._connection.finish(LINGER_SECONDS))
             case Reset() if self._connection is not None:
                 await self._leave(await self._connection.reset(DRAIN_SECONDS))
+
+    def _pay(self, size: int) -> None:
+        due = self._credit.take(size)
+        if due and not self._closed:
+            self._give_credit(self._number, due)
 
     async def _connect(self) -> bool:
         """Connect, if that can be done; a reason why not is noted."""
@@ -239,6 +273,7 @@ class _Lane:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             trouble = f"nothing accepts connections on local port {self._port} ({reason})"
+            self._give_up()
             if loop.time() - began > TROUBLE_SECONDS:
                 self.trouble = trouble  # nothing listened while the local process did run
             else:
@@ -263,6 +298,7 @@ class _Lane:
         except OSError:
             self._connection.abort()
             self._connection = None
+            self._give_up()
             await self._fail(CLOSED_EARLY)
         else:
             self._taken += len(payload)
@@ -272,6 +308,10 @@ class _Lane:
         self._taken -= left
         if left or self._held:
             await self._fail(CLOSED_EARLY)
+
+    def _give_up(self) -> None:
+        """The local connection failed for good: the agent need not send what would be written to it."""
+        self.take(self.forwarding.fail(self._begun))
 
     async def _fail(self, trouble: str) -> None:
         """Take a note of what went wrong, unless it is that the local process has ended."""

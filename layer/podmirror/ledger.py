@@ -19,6 +19,8 @@ _LISTED = {
     Outcome.TLS: "in TLS, which cannot be replayed",
     Outcome.SERVER_FIRST: "of a protocol in which the server speaks first, which cannot be replayed",
     Outcome.UNJOINED: "open before the session began, in which no HTTP/1 request was recognised",
+    Outcome.HTTP2: "open before the session began, in HTTP/2, which cannot be joined late",
+    Outcome.SKIPPED: "open before the session began, which --late-joins skip leaves out",
 }
 
 

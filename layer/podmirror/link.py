@@ -19,6 +19,7 @@ from podmirror_wire.frames import (
     ConnectionFrame,
     Credit,
     Data,
+    Dismiss,
     Ended,
     Gap,
     Goodbye,
@@ -133,6 +134,10 @@ class Link:
     def give_credit(self, connection: int, size: int) -> None:
         """Let the agent send `size` more payload bytes of a connection."""
         self._send(Credit(connection, size))
+
+    def dismiss(self, connection: int) -> None:
+        """Ask for no more bytes of a connection, but for their number."""
+        self._send(Dismiss(connection))
 
     def say_goodbye(self, reason: str) -> None:
         """Ask the agent to end; its last ledger comes before `run` returns."""

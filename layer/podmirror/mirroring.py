@@ -7,7 +7,7 @@ from pathlib import Path
 
 from podmirror.delivery import CONNECT_SECONDS, Delivery
 from podmirror.errors import TooMuchLoss
-from podmirror.forwarding import Forwarding, OnGap, Outcome
+from podmirror.forwarding import Forwarding, LateJoins, OnGap, Outcome
 from podmirror.ledger import LayerLedger, LossLimit
 from podmirror.progress import Progress
 from podmirror.session import Session
@@ -25,6 +25,8 @@ _REASONS = {
     Outcome.TLS: "TLS cannot be replayed, so it is not delivered",
     Outcome.SERVER_FIRST: "the server spoke first, which cannot be replayed, so it is not delivered",
     Outcome.UNJOINED: "it was open before the session began, and no HTTP/1 request was recognised in it",
+    Outcome.HTTP2: "it was open before the session began, and HTTP/2 cannot be joined late, so it is not delivered",
+    Outcome.SKIPPED: "it was open before the session began, and --late-joins skip leaves it out",
 }
 
 
@@ -40,7 +42,9 @@ class ReportOptions:
 class Mirroring:
     """Delivers connections, notes what cannot be delivered, and reports at the end."""
 
-    def __init__(self, progress: Progress, report: ReportOptions, *, on_gap: OnGap) -> None:
+    def __init__(
+        self, progress: Progress, report: ReportOptions, *, on_gap: OnGap, late_joins: LateJoins = "http"
+    ) -> None:
         self.ledger = LayerLedger()
         self._progress = progress
         self._report = report
@@ -49,7 +53,9 @@ class Mirroring:
         self._delivery = Delivery(
             self.ledger,
             self._give_credit,
+            dismiss=self._dismiss,
             on_gap=on_gap,
+            late_joins=late_joins,
             on_outcome=self._receive_outcome,
             on_waiting=self._receive_waiting,
         )
@@ -123,6 +129,10 @@ class Mirroring:
     def _give_credit(self, connection: int, size: int) -> None:
         if self._session is not None:
             self._session.link.give_credit(connection, size)
+
+    def _dismiss(self, connection: int) -> None:
+        if self._session is not None:
+            self._session.link.dismiss(connection)
 
     def _receive_waiting(self, port: int) -> None:
         self._progress.note(

@@ -69,6 +69,12 @@ _TARGET_OPTIONS = [
         help="What the agent writes to its container log.",
     ),
     click.option(
+        "--agent-cpu",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="CORES",
+        help="Shed connections rather than let the agent use more CPU than this on average.",
+    ),
+    click.option(
         "--allow-host-network",
         is_flag=True,
         help="Admit a pod in which all of its node's traffic is visible.",
@@ -101,6 +107,13 @@ _DELIVERY_OPTIONS = [
         default="reset",
         show_default=True,
         help="After lost bytes: reset the local connection, or also begin anew at the next HTTP request.",
+    ),
+    click.option(
+        "--late-joins",
+        type=click.Choice(["skip", "http", "raw"]),
+        default="http",
+        show_default=True,
+        help="Connections that were open before: leave out, or begin at the next HTTP/1 request, or at the next byte.",
     ),
     click.option(
         "--max-loss",
@@ -150,4 +163,5 @@ def take_mirroring(values: dict[str, Any]) -> tuple[Progress, Mirroring]:
     """Take out of the options' values those that `delivery_options` added, and make of them what delivers and tells."""
     progress = Progress(values.pop("progress_style"))
     report = ReportOptions(values.pop("max_loss"), values.pop("ledger_file"), values.pop("verbose"))
-    return progress, Mirroring(progress, report, on_gap=values.pop("on_gap"))
+    choices = {name: values.pop(name) for name in ("on_gap", "late_joins")}
+    return progress, Mirroring(progress, report, **choices)

@@ -37,6 +37,8 @@ class SessionOptions:
     agent_ttl: float = DEFAULT_TTL
     """Seconds."""
     agent_log_level: str = "info"
+    agent_cpu: float | None = None
+    """Cores that the agent may use on average; None for no limit."""
     image_pull_policy: str | None = None
     allow_host_network: bool = False
 
@@ -133,6 +135,7 @@ async def open_session(
         verifier=verifier_of(secret),
         ttl=options.agent_ttl,
         log_level=options.agent_log_level,
+        cpu=options.agent_cpu,
     )
     with progress.step(f"injecting an agent into {target}") as step:
         injection = await inject(cluster, target, spec)

@@ -24,8 +24,15 @@ class Layer:
     def __init__(self, local: int, **options) -> None:
         self.ledger = LayerLedger()
         self.credit: Counter[int] = Counter()
+        self.dismissed: list[int] = []
         self.outcomes: list[tuple[int, Outcome, str]] = []
-        self.delivery = Delivery(self.ledger, self._give_credit, on_outcome=self._note, **options)
+        self.delivery = Delivery(
+            self.ledger,
+            self._give_credit,
+            dismiss=self.dismissed.append,
+            on_outcome=self._note,
+            **options,
+        )
         self.delivery.map_port(POD_PORT, local)
 
     def _give_credit(self, connection: int, size: int) -> None:

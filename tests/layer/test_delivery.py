@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from podmirror import delivery as delivery_module
 from podmirror.forwarding import Outcome
 from podmirror_wire.values import CloseReason
@@ -21,14 +23,18 @@ async def test_the_same_bytes_arrive_and_a_half_close_and_the_answer_is_taken():
     server = LocalServer(answer=b"HTTP/1.1 200 OK\r\n\r\n" + PIECE)
     async with listening(server) as port:
         layer = Layer(port)
-        layer.give(*Talk().whole(HEAD, PIECE, OTHER_HEAD))
+        *frames, closed = Talk().whole(HEAD, PIECE, OTHER_HEAD)
+        layer.give(*frames)
+        await until(lambda: layer.credit)
+        layer.give(closed)
         await layer.ended()
 
         assert server.received == [HEAD + PIECE + OTHER_HEAD]
         assert server.visits[0].ended
         assert not server.visits[0].was_reset
     assert layer.outcomes == [(1, Outcome.WHOLE, "")]
-    assert layer.credit == {1: len(HEAD + PIECE + OTHER_HEAD)}
+    assert layer.credit == {1: len(HEAD + PIECE)}  # in coarse steps
+    assert not layer.dismissed
     assert layer.ledger.complete == 1
     assert layer.ledger.delivered_bytes == len(HEAD + PIECE + OTHER_HEAD)
     assert layer.ledger.undelivered_bytes == 0
@@ -97,17 +103,51 @@ async def test_a_local_process_that_listens_on_ipv6_alone():
         assert layer.outcomes == [(1, Outcome.WHOLE, "")]
 
 
-async def test_what_is_not_delivered_is_paid_for_without_a_local_connection():
+async def test_a_connection_that_ended_gets_no_credit():
+    server = LocalServer()
+    async with listening(server) as port:
+        layer = Layer(port)
+        layer.give(*Talk().whole(PIECE, PIECE))
+        await layer.ended()
+
+        assert server.received == [PIECE + PIECE]
+        assert not layer.credit
+
+
+async def test_what_is_not_delivered_is_dismissed_and_paid_for_without_a_local_connection():
     server = LocalServer()
     async with listening(server) as port:
         layer = Layer(port)
         talk = Talk()
-        layer.give(talk.opened(), talk.says(b"\x16\x03\x01 hello"), talk.answers(b"hello"), talk.closes())
+        layer.give(talk.opened(), talk.says(b"\x16\x03\x01 hello"))
+        assert layer.dismissed == [1]
+        layer.give(talk.says(PIECE))  # on its way already
+        await until(lambda: layer.credit)
+        layer.give(talk.closes())
         await layer.ended()
 
         assert layer.outcomes == [(1, Outcome.TLS, "")]
-        assert layer.credit == {1: len(b"\x16\x03\x01 hello") + len(b"hello")}
+        assert layer.credit == {1: len(b"\x16\x03\x01 hello") + len(PIECE)}
+        assert layer.dismissed == [1]
         assert not server.visits
+
+
+@pytest.mark.parametrize(
+    ("late_joins", "received"),
+    [("skip", []), ("http", [HEAD]), ("raw", [b"the midst of a body" + HEAD])],
+)
+async def test_late_joins_are_skipped_joined_at_a_request_or_taken_as_they_are(late_joins, received):
+    server = LocalServer()
+    async with listening(server) as port:
+        layer = Layer(port, late_joins=late_joins)
+        talk = Talk(late=True)
+        layer.give(
+            talk.opened(), talk.says(b"the midst of a body"), talk.omits(9), talk.says(HEAD), talk.closes()
+        )
+        await layer.ended()
+
+        assert server.received == received
+    assert layer.dismissed == ([1] if late_joins == "skip" else [])
 
 
 # Resets.

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from podmirror import delivery as delivery_module
+from podmirror.credit import STEP_BYTES
 from podmirror.forwarding import Outcome
+from podmirror_wire.values import Direction
 from tests.layer.deadlines import until
 from tests.layer.deliveries import (
     PIECE,
@@ -46,7 +48,10 @@ async def test_a_local_process_that_starts_late_misses_nothing():
 async def test_a_local_process_that_never_starts_is_told_and_counted():
     with reserved_port() as port:
         layer = Layer(port, connect_seconds=0.05)
-        layer.give(*Talk().whole(HEAD, b"more"))
+        talk = Talk()
+        layer.give(talk.opened(), talk.says(HEAD))
+        await until(lambda: layer.dismissed)  # so that it holds up nothing at the agent
+        layer.give(talk.omits(4, Direction.TO_RESPONDER), talk.closes())
         await layer.ended()
 
     (connection, _, trouble) = layer.outcomes[0]
@@ -56,7 +61,7 @@ async def test_a_local_process_that_never_starts_is_told_and_counted():
     assert layer.ledger.delivered_bytes == 0
     assert layer.ledger.lost == 1
     assert layer.ledger.complete == 0
-    assert layer.credit == {1: len(HEAD) + 4}  # so that it holds up nothing at the agent
+    assert layer.dismissed == [1]
 
 
 @pytest.mark.usefixtures("quick")
@@ -76,7 +81,7 @@ async def test_loss_on_a_connection_that_is_open_to_the_end_of_the_session_is_co
         layer = Layer(port, connect_seconds=0)
         talk = Talk()
         layer.give(talk.opened(), talk.says(HEAD))
-        await until(lambda: layer.credit)
+        await until(lambda: layer.dismissed)
         await asyncio.sleep(2 * delivery_module.TROUBLE_SECONDS)
         await layer.delivery.finish(1)
 
@@ -100,16 +105,18 @@ async def test_a_local_process_that_resets_in_the_middle_is_told_and_counted():
         await until(server.visits[0].writer.is_closing)
         for _ in range(3):
             await asyncio.sleep(0)
-        layer.give(talk.says(b"rest of"), talk.says(b" the body"), talk.closes())
+        layer.give(talk.says(b"rest of"), talk.says(b" the body"))
+        await until(lambda: layer.dismissed)
+        layer.give(talk.omits(10, Direction.TO_RESPONDER), talk.closes())
         await layer.ended()
 
     assert layer.outcomes == [
         (1, Outcome.WHOLE, "the local process closed the connection before it had read everything")
     ]
-    assert layer.ledger.undelivered_bytes == 16
+    assert layer.ledger.undelivered_bytes == 16 + 10
     assert layer.ledger.delivered_bytes == len(HEAD)
     assert layer.ledger.lost == 1
-    assert layer.credit == {1: len(HEAD) + 16}
+    assert layer.dismissed == [1]
 
 
 @pytest.mark.usefixtures("quick")
@@ -227,8 +234,8 @@ async def test_a_local_process_that_never_reads_is_waited_for_until_the_session_
         layer.give(talk.opened())
         given = 0
         while layer.credit[1] == given:  # until some of it waits in this process
-            given += 32 * 1024
-            layer.give(talk.says(PIECE[: 32 * 1024]))
+            given += STEP_BYTES
+            layer.give(talk.says(PIECE[:STEP_BYTES]))
             for _ in range(20):
                 await asyncio.sleep(0.001)
                 if layer.credit[1] == given:

@@ -1,6 +1,5 @@
 """Dialogues of which something is missing: bytes in the middle, or all before a late join."""
 
-
 from podmirror.forwarding import Outcome
 from podmirror_wire.values import Direction
 from tests.layer.dialogue import BEGIN, DISMISS, FINISH, HALF_CLOSE, RESET, TLS_HELLO, Dialogue

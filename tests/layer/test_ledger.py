@@ -7,20 +7,21 @@ import pytest
 from podmirror.errors import UsageError
 from podmirror.forwarding import Forwarding, Outcome
 from podmirror.ledger import LayerLedger, LossLimit
+from podmirror_http.recognition import HTTP2_PREFACE
 from podmirror_wire.values import CloseReason
 from tests.layer.frames import HEAD, Talk
 
 TROUBLE = "nothing accepts connections on local port 3000 (Connection refused)"
 
 
-def forwarded(*frames, late: bool = False) -> Forwarding:
-    forwarding = Forwarding(Talk(late=late).opened())
+def forwarded(*frames, late: bool = False, late_joins: str = "http") -> Forwarding:
+    forwarding = Forwarding(Talk(late=late).opened(), late_joins=late_joins)
     for frame in frames:
         forwarding.receive_frame(frame)
     return forwarding
 
 
-def of(outcome: Outcome) -> Forwarding:
+def of(outcome: Outcome) -> Forwarding:  # noqa: C901  # a case for each outcome
     """Give a connection with that outcome; 41 bytes were written in those that were delivered."""
     talk = Talk()
     says, tls = talk.says(HEAD), talk.says(b"\x16\x03\x01 hello")
@@ -43,6 +44,12 @@ def of(outcome: Outcome) -> Forwarding:
             forwarding = forwarded(talk.omits(5), talk.closes())
         case Outcome.UNJOINED:
             forwarding = forwarded(talk.says(b"\r\n\r\n"), talk.closes(), late=True)
+        case Outcome.SHED:
+            forwarding = forwarded(says, talk.closes(CloseReason.SHED))
+        case Outcome.HTTP2:
+            forwarding = forwarded(talk.says(HTTP2_PREFACE), talk.closes(), late=True)
+        case Outcome.SKIPPED:
+            forwarding = forwarded(says, talk.closes(), late=True, late_joins="skip")
         case Outcome.OPEN:
             forwarding = forwarded(says)
     assert forwarding.outcome is outcome
@@ -117,10 +124,13 @@ def test_for_machines_every_name_is_there_even_if_nothing_happened():
             "joined": 0,
             "gap": 0,
             "cut": 0,
+            "shed": 0,
             "unfinished": 0,
             "tls": 0,
             "server_first": 0,
             "unjoined": 0,
+            "http2": 0,
+            "skipped": 0,
         },
         "delivered_bytes": 0,
         "missing_bytes": 0,
@@ -158,13 +168,15 @@ def test_in_words_when_much_happened():
     ledger.settle(of(Outcome.WHOLE), 41, TROUBLE)
 
     assert ledger.lines() == [
-        "11 connections mirrored: 2 complete, 1 joined late, 3 with loss; 287 bytes delivered.",
+        "14 connections mirrored: 2 complete, 1 joined late, 3 with loss; 328 bytes delivered.",
         "1,100 bytes were missed by the capture or given up by the agent.",
         "41 bytes were not taken by the local process.",
         f"1 connection: {TROUBLE}.",
         "1 connection in TLS, which cannot be replayed: not delivered.",
         "1 connection of a protocol in which the server speaks first, which cannot be replayed: not delivered.",
         "1 connection open before the session began, in which no HTTP/1 request was recognised: not delivered.",
+        "1 connection open before the session began, in HTTP/2, which cannot be joined late: not delivered.",
+        "1 connection open before the session began, which --late-joins skip leaves out: not delivered.",
         "1 connection had not ended.",
         "4 bytes were passed over on the way to a request to join at.",
         "The agent's kernel dropped 1 packet.",

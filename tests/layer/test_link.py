@@ -14,6 +14,7 @@ from podmirror_wire.frames import (
     PROTOCOL_VERSION,
     Accepted,
     Credit,
+    Dismiss,
     Goodbye,
     Greeting,
     Hello,
@@ -206,13 +207,15 @@ async def test_options_go_before_the_subscription():
         await part(link, agent, running)
 
 
-async def test_credit_is_sent():
+async def test_credit_and_dismissals_are_sent():
     async with linked() as (link, agent):
         running = asyncio.create_task(link.run())
         link.give_credit(7, 1000)
         link.give_credit(8, 1)
+        link.dismiss(7)
 
         assert [await agent.expect(Credit), await agent.expect(Credit)] == [Credit(7, 1000), Credit(8, 1)]
+        assert await agent.expect(Dismiss) == Dismiss(7)
         await part(link, agent, running)
 
 

@@ -51,6 +51,7 @@ def test_every_option_of_a_session():
         *("--agent-name", "podmirror-me"),
         *("--agent-ttl", "5"),
         *("--agent-log-level", "debug"),
+        *("--agent-cpu", "0.25"),
         "--allow-host-network",
     )
 
@@ -62,6 +63,7 @@ def test_every_option_of_a_session():
         agent_name="podmirror-me",
         agent_ttl=5.0,
         agent_log_level="debug",
+        agent_cpu=0.25,
         image_pull_policy="Never",
         allow_host_network=True,
     )
@@ -76,6 +78,7 @@ def test_every_option_of_a_session():
         (("-t", "pod/web", "--image-pull-policy", "Sometimes"), "'Sometimes' is not one of"),
         (("-t", "pod/web", "--agent-ttl", "0.5"), "not in the range x>=1"),
         (("-t", "pod/web", "--agent-ttl", "soon"), "is not a valid float"),
+        (("-t", "pod/web", "--agent-cpu", "0"), "not in the range x>0"),
         (("-t", "pod/web", "--agent-log-level", "trace"), "'trace' is not one of"),
     ],
 )
@@ -86,6 +89,7 @@ def test_refusals_of_a_session_name_the_value(arguments, words):
 def test_the_defaults_of_a_delivery():
     assert parse(delivery_options) == {
         "on_gap": "reset",
+        "late_joins": "http",
         "max_loss": None,
         "ledger_file": None,
         "progress_style": "auto",
@@ -94,10 +98,23 @@ def test_the_defaults_of_a_delivery():
 
 
 def test_every_option_of_a_delivery():
-    arguments = ("--on-gap", "rejoin", "--max-loss", "1%", "--ledger", "-", "--progress", "plain", "-v")
+    arguments = (
+        "--on-gap",
+        "rejoin",
+        "--late-joins",
+        "raw",
+        "--max-loss",
+        "1%",
+        "--ledger",
+        "-",
+        "--progress",
+        "plain",
+        "-v",
+    )
 
     assert parse(delivery_options, *arguments) == {
         "on_gap": "rejoin",
+        "late_joins": "raw",
         "max_loss": LossLimit(1.0, percent=True),
         "ledger_file": Path("-"),
         "progress_style": "plain",
@@ -109,6 +126,7 @@ def test_every_option_of_a_delivery():
     ("arguments", "words"),
     [
         (("--on-gap", "splice"), "'splice' is not one of"),
+        (("--late-joins", "guess"), "'guess' is not one of"),
         (("--max-loss", "much"), "--max-loss 'much' is not understood"),
         (("--ledger", "/"), "is a directory"),
         (("--progress", "loud"), "'loud' is not one of"),

@@ -233,6 +233,7 @@ async def test_the_options_reach_the_agent(world):
             agent_name="podmirror-me",
             agent_ttl=5.0,
             agent_log_level="debug",
+            agent_cpu=0.5,
             image_pull_policy="Never",
             allow_host_network=True,
         ),
@@ -241,7 +242,7 @@ async def test_the_options_reach_the_agent(world):
     assert world.calls[:2] == [("connect", "kind", "shop"), ("resolve", OPTIONS.target, True)]
     spec = world.spec
     assert (spec.name, spec.image, spec.image_pull_policy) == ("podmirror-me", "registry/agent:1", "Never")
-    assert (spec.ttl, spec.log_level) == (5.0, "debug")
+    assert (spec.ttl, spec.log_level, spec.cpu) == (5.0, "debug", 0.5)
     assert len(spec.verifier) == 32
     assert len(set(spec.ports)) == len(spec.ports) > 1
 

@@ -52,6 +52,8 @@ class AgentSpec:
     ttl: float
     """Seconds that it waits for a layer."""
     log_level: str
+    cpu: float | None = None
+    """Cores that it may use on average; None for no limit."""
 
 
 def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
@@ -79,6 +81,7 @@ def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
             *("--verifier", spec.verifier.hex()),
             *("-t", f"{spec.ttl:.15g}"),
             *("--log-level", spec.log_level),
+            *(("--cpu", f"{spec.cpu:.15g}") if spec.cpu is not None else ()),
         ],
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -65,6 +65,14 @@ def test_the_whole_patch():
     }
 
 
+def test_a_cpu_budget_is_an_argument_of_the_agent():
+    container = patch(dataclasses.replace(SPEC, cpu=0.05), add_capabilities=True)["spec"][
+        "ephemeralContainers"
+    ][0]
+
+    assert container["args"][-2:] == ["--cpu", "0.05"]
+
+
 def test_without_added_capabilities_nothing_else_changes():
     whole = patch(SPEC, add_capabilities=True)
     del whole["spec"]["ephemeralContainers"][0]["securityContext"]["capabilities"]

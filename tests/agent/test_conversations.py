@@ -5,6 +5,7 @@ sequence numbers that wrap. A plain model says, byte by byte, what a capture can
 `make fuzz N=1000000 SEED=7` runs as many conversations, from that seed.
 """
 
+import itertools
 import os
 import random
 from collections.abc import Iterator
@@ -113,9 +114,7 @@ class Conversation:
         """Say what is sent, and in which order it passes the capture: (start, end, with a FIN)."""
         size = len(side.truth)
         edges = sorted({0, size, *(self.chosen.randrange(size + 1) for _ in range(self.chosen.randrange(6)))})
-        sent = [(start, end, end == size) for start, end in zip(edges, edges[1:], strict=False)] or [
-            (0, 0, True)
-        ]
+        sent = [(start, end, end == size) for start, end in itertools.pairwise(edges)] or [(0, 0, True)]
         for _ in range(self.chosen.randrange(5)):  # again, and cut otherwise
             start, end = sorted(self.chosen.randrange(size + 1) for _ in range(2))
             sent.insert(

@@ -1,17 +1,21 @@
 """The short way gives what the careful way gives, for any packets, and is taken by those that it is meant for."""
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podmirror_agent.fastpath import LARGE_BYTES
 from podmirror_agent.packet import CapturedPacket, Way
-from podmirror_agent.segment import Segment
 from podmirror_wire.frames import Credit, Data
 from podmirror_wire.values import Direction
 from tests.agent import packets
 from tests.agent.packets import End, Talk
 from tests.agent.pairs import CLIENT_V6, POD_V6, Pair, passing
 from tests.fuzzing import examples
+
+if TYPE_CHECKING:
+    from podmirror_agent.segment import Segment
 
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
 

@@ -1,8 +1,8 @@
 """What fields of frames hold besides numbers: directions, reasons, addresses."""
 
 import ipaddress
-from functools import lru_cache
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 

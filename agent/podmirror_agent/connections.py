@@ -337,9 +337,7 @@ class Connections:
             reason = CloseReason.RESET_BY_INITIATOR if by_initiator else CloseReason.RESET_BY_RESPONDER
             self._close(connection, reason, now, events)
         elif connection.may_be_over:
-            for stream in connection.streams:
-                events += connection.events(stream.direction, stream.receive_end())
-            self._close(connection, CloseReason.FINISHED, now, events)
+            self._close(connection, CloseReason.END_MISSED, now, events)
 
     def _shed(self, connection: Connection, events: list[ConnectionEvent]) -> None:
         self._discard(connection)

@@ -195,14 +195,6 @@ class Stream:
         self._name_holes(events, last=True)
         return events
 
-    def receive_end(self) -> list[StreamEvent]:
-        """Take it that the stream is over, and the number that stayed open was a missed FIN."""
-        events: list[StreamEvent] = []
-        if self._fin_offset == UNKNOWN:
-            self._fin_offset = self.offset
-        self._finish(events)
-        return events
-
     def receive_reset(self, sequence: int) -> list[StreamEvent]:
         """Take a reset that the receiver obeyed, which it does when it has every byte before it (RFC 5961, 3.2)."""
         events: list[StreamEvent] = []

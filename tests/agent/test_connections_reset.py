@@ -5,10 +5,10 @@ import pytest
 from podmirror_agent.budget import OVERHEAD_BYTES
 from podmirror_agent.connections import SILENCE_SECONDS, TOMBSTONE_SECONDS
 from podmirror_agent.stream import MAX_WINDOW
-from podmirror_wire.frames import Closed, Data, Gap
+from podmirror_wire.frames import Closed, Data, Ended, Gap
 from podmirror_wire.values import CloseReason, GapReason
 from tests.agent.packets import CLIENT, POD, End, Talk
-from tests.agent.watch import TO_RESPONDER, opened
+from tests.agent.watch import TO_INITIATOR, TO_RESPONDER, opened
 
 # Tombstones.
 
@@ -218,3 +218,28 @@ def test_reset_that_acknowledges_names_what_was_missed(watch, talk):
         Gap(1, TO_RESPONDER, 9, 1, GapReason.MISSED),
         Closed(1, CloseReason.RESET_BY_RESPONDER, 0),
     ]
+
+
+# An end that was missed.
+
+
+def test_missed_fin_is_no_gap_and_no_end_that_is_certain(watch, talk):
+    watch.see(*talk.handshake(), talk.says(b"bye"))
+    talk.fin()  # the capture never sees this
+
+    assert watch.see(talk.server_ack()) == []
+    assert watch.see(talk.server_fin(), talk.ack()) == [Ended(1, TO_INITIATOR, 0)]
+    assert watch.wait(SILENCE_SECONDS / 2) == []
+    assert watch.wait(SILENCE_SECONDS / 2) == [Closed(1, CloseReason.END_MISSED, 0)]
+
+
+def test_connection_that_goes_on_has_not_ended(watch, talk):
+    watch.see(*talk.handshake())
+    talk.says(b"x")
+    watch.see(talk.server_fin(), talk.ack())
+
+    assert watch.see(talk.says(b"more")) == [
+        Gap(1, TO_RESPONDER, 0, 1, GapReason.MISSED),
+        Data(1, TO_RESPONDER, 1, b"more"),
+    ]
+    assert watch.wait(SILENCE_SECONDS) == []

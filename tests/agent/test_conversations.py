@@ -176,14 +176,18 @@ class Conversation:
 
     def check_end(self) -> None:
         """Whatever was missed, a conversation of which both ends are known is told to its end."""
+        self.check()
         frames = self.frames
         if not frames or not isinstance(frames[-1], Closed):
+            return
+        assert all(budget.held == 0 for budget in self.pair.budgets)
+        if frames[-1].reason is CloseReason.END_MISSED:
+            assert any(not side.fin_captured for side in self.sides)
             return
         assert frames[-1].reason is CloseReason.FINISHED
         for which, side in enumerate(self.sides):
             assert len(told(frames, Direction(which), side.truth)) == len(side.truth)
             assert Ended(1, Direction(which), len(side.truth)) in frames
-        assert all(budget.held == 0 for budget in self.pair.budgets)
 
 
 def told(frames: list[AnyFrame], direction: Direction, truth: bytes) -> list[bool]:

@@ -23,6 +23,7 @@ def test_numbers_of_the_enumerations_are_part_of_the_protocol():
         "UNSUBSCRIBED": 6,
         "AGENT_ENDED": 7,
         "SHED": 8,
+        "END_MISSED": 9,
     }
 
 

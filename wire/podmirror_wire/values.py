@@ -35,6 +35,8 @@ class CloseReason(IntEnum):
     AGENT_ENDED = 7
     SHED = 8
     """The agent's CPU budget was used up: the rest of this connection is not sent, only counted at its end."""
+    END_MISSED = 9
+    """Both directions seem to have ended, but a FIN was missed, so that nobody can tell for sure."""
 
 
 class GapReason(IntEnum):

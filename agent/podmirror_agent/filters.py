@@ -11,10 +11,17 @@ headers: those of the responder, while nobody wants its bytes. That second part 
 end; by those their bytes are counted.
 
 The agent's own control connection is left out here already, or the mirrored bytes would be captured again on their way through
-loopback. It is matched on loopback addresses only: a client elsewhere may well use the same port number.
+loopback. It is matched on loopback addresses of the loopback interface only: a client elsewhere may well use the same port
+number.
+
+The program must be small. The kernel charges it to the socket in the longer form that it is translated to, and while a filter
+replaces another both are charged (sk_filter_charge in net/core/filter.c), within net.core.optmem_max: 20,480 bytes before Linux
+6.8. What is rare is therefore matched coarsely (tags in the packet: no ports; tunnels: nothing shed), and a program that would
+still be too large takes ports that are near each other as one range.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 from podmirror_agent.governor import ALL_KEPT
 
@@ -37,24 +44,40 @@ HEADERS_LENGTH = 160
 """And of one of which only the headers are: Ethernet 14, two VLAN tags 8, IPv4 with options 60, TCP with options 60, rounded
 up."""
 
+MAX_CHARGE = 10_100
+"""Bytes that a program may cost in the kernel: two of them at a time, and some tolerance, in the 20,480 of net.core.optmem_max
+before Linux 6.8."""
+
+MAX_RANGES = 128
+"""Of ports, to begin with: no program with more would be small enough, and libpcap takes ever longer for each."""
+
 _RETURN, _LOAD, _JUMP, _JUMP_IF_EQUAL = 0x06, 0x20, 0x05, 0x15
 """BPF_RET | BPF_K, BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JA and BPF_JMP | BPF_JEQ | BPF_K of linux/bpf_common.h."""
 
-_PACKET_TYPE, _INTERFACE, _HARDWARE_TYPE = 0xFFFFF000 + 4, 0xFFFFF000 + 8, 0xFFFFF000 + 28
+_ANCILLARY = 0xFFFFF000
+_PACKET_TYPE, _INTERFACE, _HARDWARE_TYPE = _ANCILLARY + 4, _ANCILLARY + 8, _ANCILLARY + 28
 """SKF_AD_OFF with SKF_AD_PKTTYPE, SKF_AD_IFINDEX and SKF_AD_HATYPE of linux/filter.h: not in the packet, but of it."""
 
 _OUTGOING = 4
 """PACKET_OUTGOING of linux/if_packet.h."""
 
-_ETHERNET, _LOOPBACK = 1, 772
-"""ARPHRD_ETHER and ARPHRD_LOOPBACK of linux/if_arp.h."""
+_ETHERNET = 1
+"""ARPHRD_ETHER of linux/if_arp.h."""
 
-_FRAGMENT = "(ip[6:2] & 0x3fff != 0 and ip proto 6)"
 _EXTENDED = "(ip6[6] = 0 or ip6[6] = 43 or ip6[6] = 44 or ip6[6] = 51 or ip6[6] = 60)"
 """The next header is hop-by-hop, routing, fragment, authentication or destination options."""
 
+_TAGGED = "(vlan and (ip proto 6 or (ip6 and ip6[6] != 17)))"
+"""TCP behind a tag that is still in the packet: Linux takes the outer one off before a capture sees it (skb_vlan_untag), so
+this is for a second one, and for what goes out through a card that cannot insert tags."""
+
 _ENDS = "((ip and tcp[13] & 7 != 0) or (ip6 and ip6[53] & 7 != 0))"
 """FIN, SYN or RST is set."""
+
+_SOURCE, _DESTINATION = ("tcp[0:2]", "ip6[40:2]"), ("tcp[2:2]", "ip6[42:2]")
+"""Places of the ports in IPv4 and IPv6."""
+
+_Ranges = list[tuple[int, int]]
 
 
 def program(
@@ -76,26 +99,13 @@ def program(
         responder_whole: Whether packets from those ports are wanted whole.
         kept: How many of the 256 classes of connections are mirrored; of the others only beginnings and ends pass.
     """
-    cut = _headers(ports, control_port, responder_whole, kept)
-    parts = []
-    for link in (DLT_ETHERNET, DLT_RAW):
-        whole = _whole(ports, control_port, link, responder_whole, kept)
-        part = _accept(compiler(whole, link), WHOLE_LENGTH)
-        parts.append(_either(part, _accept(compiler(cut, link), HEADERS_LENGTH)) if cut else part)
-    ethernet, raw = parts
-    return [
-        (_LOAD, 0, 0, _PACKET_TYPE),
-        (_JUMP_IF_EQUAL, 0, 3, _OUTGOING),
-        (_LOAD, 0, 0, _INTERFACE),
-        (_JUMP_IF_EQUAL, 0, 1, loopback),
-        *DROP_ALL,
-        (_LOAD, 0, 0, _HARDWARE_TYPE),
-        (_JUMP_IF_EQUAL, 2, 0, _ETHERNET),
-        (_JUMP_IF_EQUAL, 1, 0, _LOOPBACK),
-        (_JUMP, 0, 0, len(ethernet)),
-        *ethernet,
-        *raw,
-    ]
+    most = MAX_RANGES
+    while True:
+        ranges = cover(ports, most)
+        made = _program(compiler, ranges, control_port, loopback, responder_whole, kept)
+        if charge(made) <= MAX_CHARGE or len(ranges) == 1:
+            return made
+        most = len(ranges) * 3 // 4
 
 
 def connection_class(port: int) -> int:
@@ -103,48 +113,113 @@ def connection_class(port: int) -> int:
     return ((port * 40503) >> 8) & 255
 
 
-def _whole(ports: Iterable[int], control_port: int, link: int, responder_whole: bool, kept: int) -> str:
-    plain = [_to(ports, kept), _FRAGMENT, _EXTENDED]
-    if responder_whole:
-        plain.append(_from(ports, kept))
-    expression = f"(({' or '.join(plain)}) and not {_control(control_port)})"
-    if link == DLT_RAW:
-        return expression
-    tagged = f"({' or '.join(f'tcp port {port}' for port in sorted(ports))} or {_FRAGMENT} or {_EXTENDED})"
-    # Each `vlan` shifts the offsets of all that follows it, so they stand last: one tag, and two.
-    return f"{expression} or (vlan and {tagged}) or (vlan and {tagged})"
+def cover(ports: Iterable[int], most: int) -> list[tuple[int, int]]:
+    """Cover ports, at least one, with at most so many ranges (first, last), leaving out as many others as can be."""
+    ordered = sorted(ports)
+    gaps = sorted(((after - before, before, after) for before, after in pairwise(ordered)), reverse=True)
+    edges = sorted((before, after) for gap, before, after in gaps[: most - 1] if gap > 1)
+    firsts = [ordered[0], *(after for _, after in edges)]
+    lasts = [*(before for before, _ in edges), ordered[-1]]
+    return list(zip(firsts, lasts, strict=True))
 
 
-def _headers(ports: Iterable[int], control_port: int, responder_whole: bool, kept: int) -> str:
-    wanted = [] if responder_whole else [_from(ports, kept)]
-    if kept < ALL_KEPT:
-        any_port = " or ".join(f"tcp port {port}" for port in sorted(ports))
-        wanted.append(f"(({any_port}) and {_ENDS})")
-    return f"({' or '.join(wanted)}) and not {_control(control_port)}" if wanted else ""
+def charge(instructions: list[Instruction]) -> int:
+    """Estimate what a program costs in the kernel, in bytes, as measured with Linux 6.18 and rounded up.
+
+    The kernel translates each instruction into some of 8 bytes: a load from the packet into those that read from its
+    first, contiguous part and, failing that, call a function (convert_bpf_ld_abs in net/core/filter.c).
+    """
+    return 144 + sum(_cost(*each) for each in instructions)
 
 
-def _to(ports: Iterable[int], kept: int) -> str:
-    expression = " or ".join(f"tcp dst port {port}" for port in sorted(ports))
-    return f"(({expression}){_of_kept('tcp[0:2]', 'ip6[40:2]', kept)})"
+def _cost(code: int, if_true: int, if_false: int, constant: int) -> int:
+    if code & 0x07 <= 0x01:  # BPF_LD and BPF_LDX
+        mode = code & 0xE0
+        if mode == 0x20:
+            return 32 if constant >= _ANCILLARY else 120
+        return {0x40: 80, 0xA0: 160}.get(mode, 8)  # BPF_IND, BPF_MSH; constants and memory
+    if (
+        code & 0x07 == 0x05
+    ):  # BPF_JMP: what jumps both ways takes two, and a constant with the sign bit another
+        opposite = code & 0xF0 != 0x40  # BPF_JSET has none
+        return 8 + 8 * bool(if_false and (if_true or not opposite)) + 8 * (constant >> 31)
+    return 16 if code & 0x07 == 0x06 else 8  # BPF_RET takes two
 
 
-def _from(ports: Iterable[int], kept: int) -> str:
-    expression = " or ".join(f"tcp src port {port}" for port in sorted(ports))
-    return f"(({expression}){_of_kept('tcp[2:2]', 'ip6[42:2]', kept)})"
+def _program(
+    compiler: Compiler,
+    ranges: _Ranges,
+    control_port: int,
+    loopback: int,
+    responder_whole: bool,
+    kept: int,
+) -> list[Instruction]:
+    to, of = (_SOURCE, _DESTINATION), (_DESTINATION, _SOURCE)  # initiator's and responder's port
+    parts = []
+    for link, classes in ((DLT_ETHERNET, kept), (DLT_RAW, ALL_KEPT)):
+        ways = (to, of) if responder_whole else (to,)
+        whole = (
+            f"{_ipv4(ranges, ways, classes, fragments=True)} or {_ipv6(ranges, ways, classes, extended=True)}"
+        )
+        if link == DLT_ETHERNET:
+            # Each `vlan` shifts the offsets of all that follows it, so they stand last: one tag, and two.
+            whole = f"{whole} or {_TAGGED} or {_TAGGED}"
+        cut = [] if responder_whole else [_ipv4(ranges, (of,), classes), _ipv6(ranges, (of,), classes)]
+        if classes < ALL_KEPT:
+            any_port = " or ".join(f"tcp portrange {first}-{last}" for first, last in ranges)
+            cut.append(f"(({any_port}) and {_ENDS})")
+        part = _accept(compiler(whole, link), WHOLE_LENGTH)
+        if cut:
+            part = _else(part) + _accept(compiler(" or ".join(cut), link), HEADERS_LENGTH)
+        parts.append(part)
+    ethernet, raw = parts
+    control = f"tcp port {control_port} and (src host 127.0.0.1 or src host ::1)"
+    by_hardware = [
+        (_LOAD, 0, 0, _HARDWARE_TYPE),
+        (_JUMP_IF_EQUAL, 1, 0, _ETHERNET),
+        (_JUMP, 0, 0, len(ethernet)),
+    ]
+    on_loopback = [
+        (_LOAD, 0, 0, _PACKET_TYPE),
+        (_JUMP_IF_EQUAL, 0, 1, _OUTGOING),
+        *DROP_ALL,
+        *_accept(_else(compiler(control, DLT_ETHERNET), len(by_hardware)), 0),
+    ]
+    return [
+        (_LOAD, 0, 0, _INTERFACE),
+        (_JUMP_IF_EQUAL, 1, 0, loopback),
+        (_JUMP, 0, 0, len(on_loopback)),
+        *on_loopback,
+        *by_hardware,
+        *ethernet,
+        *raw,
+    ]
 
 
-def _of_kept(port: str, port_ipv6: str, kept: int) -> str:
-    """Say that the initiator's port, at these places, is of a class that is mirrored: `connection_class`."""
+_Way = tuple[tuple[str, str], tuple[str, str]]
+
+
+def _ipv4(ranges: _Ranges, ways: Iterable[_Way], kept: int, *, fragments: bool = False) -> str:
+    wanted = ["ip[6:2] & 0x3fff != 0"] if fragments else []
+    wanted += [_ported(ranges, initiator[0], responder[0], kept) for initiator, responder in ways]
+    return f"(ip and ip[9] = 6 and ({' or '.join(wanted)}))"
+
+
+def _ipv6(ranges: _Ranges, ways: Iterable[_Way], kept: int, *, extended: bool = False) -> str:
+    ported = (_ported(ranges, initiator[1], responder[1], kept) for initiator, responder in ways)
+    wanted = f"(ip6[6] = 6 and ({' or '.join(ported)}))"
+    return f"(ip6 and ({wanted} or {_EXTENDED}))" if extended else f"(ip6 and {wanted})"
+
+
+def _ported(ranges: _Ranges, initiator: str, responder: str, kept: int) -> str:
+    """Say that the responder's port, at its place, is in a range, and the initiator's of a class that is mirrored."""
+    found = " or ".join(
+        f"{responder} = {first}" if first == last else f"({responder} >= {first} and {responder} <= {last})"
+        for first, last in ranges
+    )
     if kept >= ALL_KEPT:
-        return ""
-    return " and (" + " or ".join(
-        f"({family} and ((({place} * 40503) >> 8) & 255) < {kept})"
-        for family, place in (("ip", port), ("ip6", port_ipv6))
-    ) + ")"  # fmt: skip
-
-
-def _control(port: int) -> str:
-    return f"(tcp port {port} and (host 127.0.0.1 or host ::1))"
+        return f"({found})"
+    return f"(({found}) and ((({initiator} * 40503) >> 8) & 255) < {kept})"
 
 
 def _accept(instructions: list[Instruction], length: int) -> list[Instruction]:
@@ -155,12 +230,11 @@ def _accept(instructions: list[Instruction], length: int) -> list[Instruction]:
     ]
 
 
-def _either(first: list[Instruction], second: list[Instruction]) -> list[Instruction]:
-    """Go on with the second program where the first rejects."""
-    joined = [
-        (_JUMP, 0, 0, len(first) - index - 1)
+def _else(instructions: list[Instruction], further: int = 0) -> list[Instruction]:
+    """Go on behind the program, or so many instructions further, where it rejects."""
+    return [
+        (_JUMP, 0, 0, len(instructions) - index - 1 + further)
         if (code, constant) == (_RETURN, 0)
         else (code, true, false, constant)
-        for index, (code, true, false, constant) in enumerate(first)
+        for index, (code, true, false, constant) in enumerate(instructions)
     ]
-    return joined + second

@@ -94,13 +94,22 @@ def test_ipv6_extension_headers_pass_whatever_is_behind_them(program, extension)
 
 
 @pytest.mark.parametrize("build", [packets.ipv4, packets.ipv6])
-def test_tagged_packets_of_a_subscribed_port_pass(program, build):
+@pytest.mark.parametrize("tags", [((0x8100, 5),), ((0x88A8, 7), (0x8100, 5))], ids=["one", "two"])
+def test_tagged_packets_pass_whatever_their_port(program, build, tags):
     hosts = V4 if build is packets.ipv4 else V6
-    tags = ((0x8100, 5),)
 
-    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(40000, 80)), tags=tags)) == WHOLE_LENGTH
-    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(8080, 40000)), tags=tags)) == WHOLE_LENGTH
-    assert program.judge(packets.ethernet(build(*hosts, packets.tcp(40000, 81)), tags=tags)) == 0
+    for ports in ((40000, 80), (8080, 40000), (40000, 81)):
+        packet = packets.ethernet(build(*hosts, packets.tcp(*ports)), tags=tags)
+        assert program.judge(packet) == WHOLE_LENGTH
+
+
+@pytest.mark.parametrize("tags", [((0x8100, 5),), ((0x88A8, 7), (0x8100, 5))], ids=["one", "two"])
+def test_tagged_packets_of_other_protocols_do_not_pass(program, tags):
+    datagram = bytes(8) + b"a datagram"
+
+    for packet in (packets.ipv4(*V4, datagram, protocol=17), packets.ipv6(*V6, datagram, following=17)):
+        assert program.judge(packets.ethernet(packet, tags=tags)) == 0
+    assert program.judge(packets.ethernet(bytes(46), ethertype=0x0806, tags=tags)) == 0
 
 
 def test_tagged_fragments_and_extension_headers_pass(program):
@@ -121,13 +130,13 @@ LOOPBACKS = [
 @pytest.mark.parametrize(("build", "hosts"), LOOPBACKS, ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("port", [50_000, 80], ids=["client elsewhere", "client on a subscribed port"])
 def test_control_connection_does_not_pass(program, build, hosts, port):
-    assert program.judge(build(port, CONTROL, hosts)) == 0
-    assert program.judge(build(CONTROL, port, hosts)) == 0
+    assert program.judge(build(port, CONTROL, hosts), LOOPBACK) == 0
+    assert program.judge(build(CONTROL, port, hosts), LOOPBACK) == 0
 
 
 @pytest.mark.parametrize(("build", "hosts"), LOOPBACKS, ids=["IPv4", "IPv6"])
 def test_control_connection_does_not_pass_even_if_its_port_is_subscribed(build, hosts):
-    assert compiled(CONTROL).judge(build(50_000, CONTROL, hosts)) == 0
+    assert compiled(CONTROL).judge(build(50_000, CONTROL, hosts), LOOPBACK) == 0
 
 
 @pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
@@ -136,9 +145,16 @@ def test_remote_client_whose_port_is_that_of_the_control_connection_passes(progr
     assert program.judge(build(80, CONTROL)) == WHOLE_LENGTH
 
 
+@pytest.mark.parametrize("build", [over_ipv4, over_ipv6])
+def test_pod_that_calls_itself_from_the_port_of_the_control_connection_passes(program, build):
+    """Through loopback, but with the pod's own address."""
+    assert program.judge(build(CONTROL, 80), LOOPBACK) == WHOLE_LENGTH
+    assert program.judge(build(80, CONTROL), LOOPBACK) == WHOLE_LENGTH
+
+
 @pytest.mark.parametrize(("build", "hosts"), LOOPBACKS, ids=["IPv4", "IPv6"])
 def test_subscribed_port_on_loopback_passes(program, build, hosts):
-    assert program.judge(build(50_000, 80, hosts)) == WHOLE_LENGTH
+    assert program.judge(build(50_000, 80, hosts), LOOPBACK) == WHOLE_LENGTH
 
 
 def test_packet_that_ends_before_its_ports_does_not_pass(program):
@@ -222,18 +238,6 @@ def test_interfaces_without_an_ethernet_header(program):
     assert (
         compiled(80, responder_whole=False).judge(packets.ipv4(*V4, packets.tcp(80, 9)), TUNNEL)
         == HEADERS_LENGTH
-    )
-
-
-@pytest.mark.parametrize("outer", [0x8100, 0x88A8])
-def test_two_tags(program, outer):
-    tags = ((outer, 7), (0x8100, 5))
-
-    assert (
-        program.judge(packets.ethernet(packets.ipv4(*V4, packets.tcp(40000, 80)), tags=tags)) == WHOLE_LENGTH
-    )
-    assert (
-        program.judge(packets.ethernet(packets.ipv6(*V6, packets.tcp(80, 40000)), tags=tags)) == WHOLE_LENGTH
     )
 
 

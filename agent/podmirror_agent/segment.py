@@ -7,8 +7,8 @@ IP packet is answered with itself, for `fragments` to put together.
 
 Three facts of Linux shape the lengths. Packets of the pod's own interfaces are often super-packets of far more than the MTU
 (GSO and GRO), so an IP length is believed up to its maximum and no checksum is: offloading leaves it to the network card. An
-IP length of zero means that the packet is longer than the field can say (BIG TCP; RFC 2675 for IPv6), and then the captured
-length counts. A captured length beyond the IP length is Ethernet padding.
+IP length of zero means that the packet is longer than the field can say (BIG TCP), and then IPv6's jumbo payload option counts
+(RFC 2675), or else what was on the wire. A captured length beyond the IP length is Ethernet padding.
 """
 
 import struct
@@ -30,6 +30,9 @@ _IPV6_EXTENSIONS = {
     _IPV6_HOP_BY_HOP, _IPV6_ROUTING, _IPV6_FRAGMENT, _IPV6_AUTHENTICATION, _IPV6_DESTINATION,
 }  # fmt: skip
 
+_IPV6_JUMBO = 0xC2
+"""An option of hop-by-hop headers (RFC 2675, 2)."""
+
 _IPV4_BYTES = 20
 _IPV6_BYTES = 40
 _TCP_BYTES = 20
@@ -38,8 +41,9 @@ _ETHERTYPE = struct.Struct("!H")
 _IPV4 = struct.Struct("!BxHHHxB2x4s4s")
 _IPV6 = struct.Struct("!BxxxHBx16s16s")
 _IPV6_EXTENSION = struct.Struct("!BB")
+_IPV6_OPTION = struct.Struct("!BBI")
 _IPV6_FRAGMENT_HEADER = struct.Struct("!BxHI")
-_TCP = struct.Struct("!HHIIBB2x")
+_TCP = struct.Struct("!HHIIBB6x")
 
 
 class Link(Enum):
@@ -116,7 +120,7 @@ def decode(
     try:
         if place is None:
             version = packet[start] >> 4 if start < len(packet) else 0
-            ethertype = {4: _ETHERTYPE_IPV4, 6: _ETHERTYPE_IPV6}.get(version, 0)
+            ethertype = _ETHERTYPE_IPV4 if version == 4 else _ETHERTYPE_IPV6 if version == 6 else 0
         else:
             (ethertype,) = _ETHERTYPE.unpack_from(packet, place)
         while ethertype in _ETHERTYPES_VLAN:
@@ -132,11 +136,12 @@ def decode(
 
 
 def decode_payload(
-    payload: bytes, protocol: int, source: bytes, destination: bytes
+    payload: bytes, protocol: int, source: bytes, destination: bytes, *, length: int | None = None
 ) -> Segment | Fragment | Undecoded:
-    """Decode the payload of an IP packet that was put together from its fragments."""
+    """Decode the payload of an IP packet that was put together from its fragments; `length` is what it would be whole."""
+    end = len(payload) if length is None else length
     try:
-        return _decode_upper(memoryview(payload), protocol, 0, len(payload), source, destination)
+        return _decode_upper(memoryview(payload), protocol, 0, end, source, destination)
     except struct.error:
         return Undecoded.MALFORMED
 
@@ -163,8 +168,22 @@ def _decode_ipv6(packet: memoryview, start: int, wire_length: int) -> Segment | 
     if version >> 4 != 6:
         return Undecoded.MALFORMED
     position = start + _IPV6_BYTES
+    if not payload_length and following == _IPV6_HOP_BY_HOP:
+        payload_length = _jumbo_length(packet, position)
     end = min(position + payload_length if payload_length else wire_length, wire_length)
     return _decode_upper(packet, following, position, end, source, destination)
+
+
+def _jumbo_length(packet: memoryview, start: int) -> int:
+    """Find the jumbo payload option (RFC 2675, 2) in a hop-by-hop header; 0 if it is not there."""
+    _, length = _IPV6_EXTENSION.unpack_from(packet, start)
+    position, end = start + _IPV6_EXTENSION.size, min(start + (length + 1) * 8, len(packet))
+    while position + 6 <= end:  # no shorter than the option itself
+        kind, length, jumbo = _IPV6_OPTION.unpack_from(packet, position)
+        if (kind, length) == (_IPV6_JUMBO, 4):
+            return int(jumbo)
+        position += 2 + length if kind else 1  # Pad1 is one byte (RFC 8200, 4.2)
+    return 0
 
 
 def _decode_upper(
@@ -193,7 +212,7 @@ def _decode_upper(
 def _fragment(
     packet: memoryview, start: int, end: int, of: tuple[bytes, bytes, int, int], offset: int, more: bool
 ) -> Fragment | Undecoded:
-    if end <= start:
+    if end < start:
         return Undecoded.MALFORMED
     return Fragment(*of, offset, more, bytes(packet[start:end]), end - start)
 

@@ -77,12 +77,11 @@ def test_builders_of_these_tests_build_the_same_bytes():
 @pytest.mark.parametrize("wire_length", ["as captured", "as sent"])
 def test_packet_that_is_cut_short_never_raises(packet, wire_length):
     beyond_header = 4 if packet is SYN_PACKET else 5
-    checksum_and_urgent = 4  # nobody reads them
     for length in range(len(packet)):
         decoded = decode(packet[:length], length if wire_length == "as captured" else len(packet))
 
         assert isinstance(decoded, Segment | Undecoded)
-        if length < len(packet) - beyond_header - checksum_and_urgent:
+        if length < len(packet) - beyond_header:
             assert decoded is Undecoded.MALFORMED
 
 
@@ -158,6 +157,48 @@ def test_payload_length_of_zero_stands_for_all_that_was_on_the_wire():
     packet = packets.ethernet(packets.ipv6(*V6, packets.tcp(40000, 80, payload=payload), length=0))
 
     assert payload_of(packet) == payload
+
+
+JUMBO_OPTIONS = [
+    pytest.param(b"\xc2\x04%b", id="alone, as Linux sends it"),
+    pytest.param(b"\x00" * 2 + b"\xc2\x04%b" + b"\x01\x04" + bytes(4), id="behind Pad1, before PadN"),
+    pytest.param(b"\x05\x02\x00\x00" + b"\x01\x00" + b"\xc2\x04%b" + bytes(2), id="behind a router alert"),
+]
+
+
+def jumbo(options: bytes, payload: bytes) -> bytes:
+    tcp = packets.tcp(40000, 80, payload=payload)
+    length = 2 + len(options) - 2 + 4 + len(tcp)
+    options = options.replace(b"%b", length.to_bytes(4, "big"))
+    header = bytes((6, len(options) // 8)) + options
+    return packets.ethernet(packets.ipv6(*V6, header + tcp, following=0, length=0))
+
+
+@pytest.mark.parametrize("options", JUMBO_OPTIONS)
+def test_jumbo_payload_option_says_how_long_the_packet_is(options):
+    payload = bytes(range(250)) * 300
+    packet = jumbo(options, payload)
+
+    assert payload_of(packet) == payload
+    assert payload_of(packet + b"padding") == payload
+
+
+@pytest.mark.parametrize("options", JUMBO_OPTIONS)
+def test_jumbo_packet_cut_short_at_any_length_of_its_headers(options):
+    packet = jumbo(options, bytes(70_000))
+    headers = len(packet) - 70_000
+
+    for length in range(headers):
+        assert decode(packet[:length], len(packet)) is Undecoded.MALFORMED
+    assert decode(packet[:headers], len(packet)).length == 70_000
+
+
+def test_hop_by_hop_header_without_a_jumbo_option_leaves_the_length_to_the_wire():
+    payload = bytes(70_000)
+    header = bytes((6, 0)) + b"\x01\x04" + bytes(4)
+    tcp = packets.tcp(40000, 80, payload=payload)
+
+    assert payload_of(packets.ethernet(packets.ipv6(*V6, header + tcp, following=0, length=0))) == payload
 
 
 def test_super_packet_of_the_largest_length_that_the_header_can_say():

@@ -5,32 +5,42 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podmirror_agent.segment import Segment, Undecoded
-from tests.agent.segments import DATA_PACKET, EXTENSIONS, SYN_PACKET, decode, extended
+from podmirror_agent import segment as segment_module
+from podmirror_agent.segment import Fragment, Link, Segment, Undecoded
+from tests.agent import packets
+from tests.agent.segments import DATA_PACKET, EXTENSIONS, HELLO, SYN_PACKET, V6, decode, extended
 from tests.fuzzing import examples
 
 # Anything.
 
 
-@given(st.binary(max_size=150), st.integers(0, 200))
-def test_arbitrary_bytes_never_raise(packet, wire_length):
-    decode(packet, wire_length)
+JUMBO_PACKET = packets.ethernet(
+    packets.ipv6(*V6, bytes.fromhex("0600 c204 0000 0021") + HELLO, following=0, length=0)
+)
+
+
+@given(st.binary(max_size=150), st.integers(0, 200), st.sampled_from(Link))
+def test_arbitrary_bytes_never_raise(packet, wire_length, link):
+    segment_module.decode(memoryview(packet), wire_length, link)
 
 
 @given(
-    start=st.sampled_from([SYN_PACKET, DATA_PACKET, extended(*EXTENSIONS.values())]),
+    start=st.sampled_from([SYN_PACKET, DATA_PACKET, JUMBO_PACKET, extended(*EXTENSIONS.values())]),
+    link=st.sampled_from([Link.ETHERNET, Link.RAW]),
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=6),
     length=st.integers(0, 200),
 )
-def test_damaged_packets_never_raise(start, changes, length):
-    packet = bytearray(start)
+def test_damaged_packets_never_raise(start, link, changes, length):
+    packet = bytearray(start if link is Link.ETHERNET else start[14:])
     for position, value in changes:
         packet[position % len(packet)] = value
+    captured = memoryview(bytes(packet[:length]))
 
-    decoded = decode(bytes(packet[:length]), len(packet))
+    decoded = segment_module.decode(captured, len(packet), link)
 
-    if isinstance(decoded, Segment):
+    if isinstance(decoded, Segment | Fragment):
         assert len(decoded.payload) <= decoded.length
+        assert decoded.payload in bytes(captured)
 
 
 flags = st.integers(0, 255)

@@ -1,15 +1,19 @@
 """From IP fragments to TCP segments.
 
 Theory of operation. Fragments of a packet are gathered until they cover it from its beginning to its last one, in whatever
-order they come (RFC 791, 3.2; RFC 8200, 4.5). What the receiver's kernel does not put together is not put together here either:
-as Linux does (net/ipv4/inet_fragment.c, inet_frag_queue_insert), a fragment that is there already is ignored, and one that
-overlaps another in any other way spoils the packet (RFC 5722), so that nobody can show the app one thing and us another.
+order they come (RFC 791, 3.2; RFC 8200, 4.5). What the receiver's kernel does not put together is not put together here either,
+so that nobody can show the app one thing and us another. Linux (inet_frag_queue_insert in net/ipv4/inet_fragment.c,
+ip_frag_queue in ip_fragment.c, ip6_frag_queue in net/ipv6/reassembly.c) ignores a fragment that is there already, and gives up
+the packet for one that overlaps others in any other way (RFC 5722), or that does not agree with them on where the packet ends.
+There already means: within a run, fragments that came one behind the other in their order.
 
 A packet that stays incomplete is given up when the kernel would, or when the budget is needed; if the app has it all the same,
 the acknowledgment of its bytes will show the gap.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
+from enum import Enum
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.segment import Fragment, Segment, Undecoded, decode_payload
@@ -20,12 +24,22 @@ IPV4_SECONDS, IPV6_SECONDS = 30.0, 60.0
 MAX_BYTES = 4 << 20
 """Held at a time: Linux's ipfrag_high_thresh."""
 
-MAX_PACKET_BYTES = 65_535
-"""That an IP packet of fragments can have (RFC 791, 3.1)."""
+MAX_IPV4_PAYLOAD, MAX_IPV6_PAYLOAD = 65_535 - 20, 65_535
+"""Bytes that a packet of fragments can have behind its header: IPv4's length counts the header, too (RFC 791, 3.1)."""
 
-_UNKNOWN = -1
+_Key = tuple[object, bytes, bytes, int]
 
-_Key = tuple[object, bytes, bytes, int, int]
+
+class _Verdict(Enum):
+    """What becomes of a fragment."""
+
+    TAKEN = "taken"
+    IGNORED = "ignored"
+    """It is there already."""
+    REFUSED = "refused"
+    """It is no good, and the others of its packet wait on."""
+    SPOILT = "spoilt"
+    """Nor can the others be put together."""
 
 
 class _Partial:
@@ -33,30 +47,60 @@ class _Partial:
 
     def __init__(self, due: float) -> None:
         self.due = due
-        self.pieces: list[tuple[int, bytes]] = []
-        """By offset, without overlaps."""
-        self.total: int = _UNKNOWN
-        """Bytes of the whole packet; known from its last fragment."""
-        self.charged: int = 0
-        self.protocol: int = _UNKNOWN
+        self.count: int = 0
+        self.held: int = 0
+        """Payload bytes."""
+        self.protocol: int = -1
         """What the first fragment says."""
+        self._end: int = 0
+        """The highest that was seen; the packet's once the last fragment came."""
+        self._last_came = False
+        # Runs in their order, without overlaps: where each begins and ends, and its fragments.
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._runs: list[list[bytes]] = []
 
-    def holds(self, start: int, end: int) -> bool:
-        """Whether these bytes are there already, in pieces that follow each other."""
-        position = start
-        for offset, payload in self.pieces:
-            if offset <= position < offset + len(payload):
-                position = offset + len(payload)
-        return position >= end
-
-    def overlaps(self, start: int, end: int) -> bool:
-        """Whether some of these bytes are there already."""
-        return any(offset < end and start < offset + len(payload) for offset, payload in self.pieces)
+    def add(self, fragment: Fragment, payload: bytes) -> _Verdict:
+        """Put a fragment in its place. `payload` may be less than what it came with."""
+        offset, end = fragment.offset, fragment.offset + len(payload)
+        if fragment.more:
+            if end > self._end and self._last_came:
+                return _Verdict.SPOILT
+        elif end < self._end or (self._last_came and end != self._end):
+            return _Verdict.SPOILT
+        else:
+            self._last_came = True
+        self._end = max(self._end, end)
+        verdict = self._insert(offset, end, payload)
+        if verdict is _Verdict.TAKEN:
+            self.count += 1
+            self.held += len(payload)
+            if not offset:
+                self.protocol = fragment.protocol
+        return verdict
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return self.total == sum(len(payload) for _, payload in self.pieces)
+    def payload(self) -> bytes | None:
+        """All of it; None while something is missing."""
+        if not self._last_came or self.held != self._end:
+            return None
+        return b"".join(payload for run in self._runs for payload in run)
+
+    def _insert(self, offset: int, end: int, payload: bytes) -> _Verdict:
+        last_end = self._ends[-1] if self._ends else -1
+        if last_end == offset:
+            self._ends[-1] = end
+            self._runs[-1].append(payload)
+            return _Verdict.TAKEN
+        index = bisect_right(self._starts, offset)
+        if index and offset < self._ends[index - 1]:
+            return _Verdict.IGNORED if end <= self._ends[index - 1] else _Verdict.SPOILT
+        if index < len(self._starts) and self._starts[index] < end:
+            return _Verdict.SPOILT
+        self._starts.insert(index, offset)
+        self._ends.insert(index, end)
+        self._runs.insert(index, [payload])
+        return _Verdict.TAKEN
 
 
 class Fragments:
@@ -79,69 +123,90 @@ class Fragments:
         `path` tells copies of one packet apart that are seen in several places, and `now` is monotonic seconds.
         """
         self.seen += 1
-        key = (path, fragment.source, fragment.destination, fragment.identification, len(fragment.source))
+        key = (path, fragment.source, fragment.destination, fragment.identification)
         partial = self._partials.get(key)
-        if partial is None:
-            seconds = IPV4_SECONDS if len(fragment.source) == 4 else IPV6_SECONDS
-            partial = self._partials[key] = _Partial(now + seconds)
-        end = fragment.offset + fragment.length
-        if partial.holds(fragment.offset, end) and (fragment.more or partial.total == end):
-            return None
-        if not self._fits(fragment, partial, end) or not self._make_room(fragment, key):
-            self.lost += 1
+        if partial is not None and partial.due <= now:  # what comes now is of another packet
             self._give_up(key)
+            partial = None
+        verdict, payload = _check(fragment)
+        if verdict is _Verdict.TAKEN:
+            if partial is None:
+                seconds = IPV4_SECONDS if len(fragment.source) == 4 else IPV6_SECONDS
+                partial = self._partials[key] = _Partial(now + seconds)
+            verdict = self._add(key, partial, fragment, payload)
+        if verdict is _Verdict.REFUSED or verdict is _Verdict.SPOILT:
+            self.lost += 1
+        if verdict is _Verdict.SPOILT:
+            self._give_up(key)
+        if verdict is not _Verdict.TAKEN or partial is None:
             return None
-        self._add(fragment, partial, end)
-        if not partial.complete:
+        whole = partial.payload
+        if whole is None:
             return None
-        del self._partials[key]
-        self._release(partial)
-        payload = b"".join(piece for _, piece in partial.pieces)
-        return decode_payload(payload, partial.protocol, fragment.source, fragment.destination)
+        self._release(self._partials.pop(key))
+        return decode_payload(whole, partial.protocol, fragment.source, fragment.destination)
 
     def expire(self, now: float) -> None:
         """Give up packets whose fragments have not come in time."""
         for key in [key for key, partial in self._partials.items() if partial.due <= now]:
             self._give_up(key)
 
-    def _fits(self, fragment: Fragment, partial: _Partial, end: int) -> bool:
-        """Whether a fragment can be one of this packet."""
-        if len(fragment.payload) < fragment.length or end > MAX_PACKET_BYTES:
-            return False
-        if fragment.more and fragment.length % 8:
-            return False
-        if partial.total != _UNKNOWN and (
-            end > partial.total or (not fragment.more and end != partial.total)
-        ):
-            return False
-        if not fragment.more and any(offset + len(payload) > end for offset, payload in partial.pieces):
-            return False
-        return not partial.overlaps(fragment.offset, end)
+    def next_deadline(self) -> float | None:
+        """Give the time at which `expire` has something to do."""
+        return min((partial.due for partial in self._partials.values()), default=None)
 
-    def _make_room(self, fragment: Fragment, key: _Key) -> bool:
-        size = fragment.length + OVERHEAD_BYTES
+    def _add(self, key: _Key, partial: _Partial, fragment: Fragment, payload: bytes) -> _Verdict:
+        size = len(payload) + OVERHEAD_BYTES
+        if not self._make_room(size, key):
+            return _Verdict.SPOILT
+        verdict = partial.add(fragment, payload)
+        if verdict is not _Verdict.TAKEN:
+            self._budget.give(size)
+            self._held -= size
+        return verdict
+
+    def _make_room(self, size: int, key: _Key) -> bool:
         while self._held + size > self._max_bytes or not self._budget.take(size):
             oldest = next(iter(self._partials))
             if oldest == key:
                 return False
             self._give_up(oldest)
         self._held += size
-        self._partials[key].charged += size
         return True
 
-    def _add(self, fragment: Fragment, partial: _Partial, end: int) -> None:
-        partial.pieces.append((fragment.offset, fragment.payload))
-        partial.pieces.sort()
-        if not fragment.more:
-            partial.total = end
-        if not fragment.offset:
-            partial.protocol = fragment.protocol
-
     def _give_up(self, key: _Key) -> None:
-        partial = self._partials.pop(key)
-        self.lost += len(partial.pieces)
-        self._release(partial)
+        partial = self._partials.pop(key, None)
+        if partial is not None:
+            self.lost += partial.count
+            self._release(partial)
 
     def _release(self, partial: _Partial) -> None:
-        self._held -= partial.charged
-        self._budget.give(partial.charged)
+        charged = partial.held + partial.count * OVERHEAD_BYTES
+        self._held -= charged
+        self._budget.give(charged)
+
+
+def _check(fragment: Fragment) -> tuple[_Verdict, bytes]:
+    """Judge a fragment by itself, and give what of its payload counts."""
+    payload = fragment.payload
+    is_ipv4 = len(fragment.source) == 4
+    if len(payload) < fragment.length:  # the capture cut it short, and nobody will send it again
+        return _Verdict.SPOILT, payload
+    if not is_ipv4 and not fragment.offset and not _holds_tcp_header(fragment):
+        return _Verdict.REFUSED, payload
+    if fragment.offset + len(payload) > (MAX_IPV4_PAYLOAD if is_ipv4 else MAX_IPV6_PAYLOAD):
+        return (_Verdict.SPOILT if is_ipv4 else _Verdict.REFUSED), payload
+    if fragment.more and len(payload) % 8:
+        if not is_ipv4:
+            return _Verdict.REFUSED, payload
+        payload = payload[: len(payload) & ~7]
+    if not payload:
+        return _Verdict.SPOILT, payload
+    return _Verdict.TAKEN, payload
+
+
+def _holds_tcp_header(fragment: Fragment) -> bool:
+    """Say whether a first fragment goes at least to the end of the TCP header, as IPv6 demands (RFC 8200, 4.5)."""
+    ends = (fragment.source, fragment.destination)
+    told = decode_payload(fragment.payload, fragment.protocol, *ends, length=MAX_IPV6_PAYLOAD)
+    return told is not Undecoded.MALFORMED

@@ -65,7 +65,7 @@ HELLO = packets.tcp(40000, 80, payload=bytes(range(100)))
 @settings(max_examples=examples(150), deadline=None)
 @given(
     payload=st.binary(min_size=30, max_size=200),
-    edges=st.sets(st.integers(1, 24), min_size=1, max_size=6),
+    edges=st.sets(st.integers(4, 24), min_size=1, max_size=6),  # the first holds the TCP header
     six=st.booleans(),
     before=st.sampled_from([b"", b"\x06\x00" + bytes(6)]),
     data=st.data(),
@@ -73,7 +73,7 @@ HELLO = packets.tcp(40000, 80, payload=bytes(range(100)))
 def test_any_cut_in_any_order_gives_the_segment(payload, edges, six, before, data):
     tcp = packets.tcp(40000, 80, payload=payload)
     before = before if six else b""
-    made = cut(tcp, sorted(8 * edge for edge in edges if 8 * edge < len(tcp)) or [8], six=six, before=before)
+    made = cut(tcp, sorted(8 * edge for edge in edges if 8 * edge < len(tcp)) or [32], six=six, before=before)
     order = data.draw(
         st.permutations([*range(len(made)), *data.draw(st.lists(st.sampled_from(range(len(made)))))])
     )
@@ -168,6 +168,58 @@ def test_packet_that_stays_incomplete_is_given_up(fragments, budget, six, second
     assert budget.held == 0
     assert fragments.lost == 1
     assert give(fragments, last, now=seconds) == []
+
+
+def test_fragment_that_comes_too_late_begins_a_packet_of_its_own(fragments, budget):
+    """Its identification is in use again, and a packet of two halves would be of two packets."""
+    first, last = cut(HELLO, [64])
+    give(fragments, first)
+
+    assert give(fragments, last, now=IPV4_SECONDS) == []
+    assert fragments.lost == 1
+    assert len(give(fragments, first, now=IPV4_SECONDS + 1)) == 1
+    assert budget.held == 0
+
+
+def test_next_deadline_is_that_of_the_first_packet_that_will_be_given_up(fragments):
+    assert fragments.next_deadline() is None
+
+    give(fragments, cut(HELLO, [64], six=True)[0], now=5.0)
+    assert fragments.next_deadline() == 5.0 + IPV6_SECONDS
+    give(fragments, cut(HELLO, [64])[0], now=6.0)
+    assert fragments.next_deadline() == 6.0 + IPV4_SECONDS
+
+    fragments.expire(6.0 + IPV4_SECONDS)
+    assert fragments.next_deadline() == 5.0 + IPV6_SECONDS
+
+
+def test_duplicates_cost_nothing(fragments, budget):
+    first = cut(HELLO, [64])[0]
+    give(fragments, first)
+    held = budget.held
+
+    give(fragments, *[first] * 100)
+
+    assert budget.held == held
+
+
+@pytest.mark.parametrize("six", [False, True])
+def test_packet_beyond_what_ip_can_carry_is_given_up(fragments, budget, six):
+    first, last = map(fragment_of, cut(HELLO, [64], six=six))
+
+    assert fragments.receive_fragment(first, PATH, 0.0) is None
+    assert fragments.receive_fragment(last._replace(offset=65_528, length=40), PATH, 0.0) is None
+    assert fragments.lost >= 1
+    fragments.expire(IPV6_SECONDS)
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize("extension", [b"", b"\x06\x00" + bytes(6)], ids=["TCP", "destination options"])
+def test_first_fragment_of_ipv6_that_ends_within_the_tcp_header_is_refused(fragments, extension):
+    made = cut(HELLO, [len(extension) + 16], six=True, before=extension)
+
+    assert give(fragments, *made) == []
+    assert fragments.lost == 1
 
 
 def test_fragment_that_the_capture_cut_short_spoils_its_packet(fragments):

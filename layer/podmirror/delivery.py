@@ -2,8 +2,8 @@
 
 Each local connection is a task of its own with a queue of steps. The queue needs no bound of its own, since it holds no more
 than the credit that this module gives: credit for bytes is given back only when the local process has taken them, so a slow
-local process stalls its own connection, at the agent, and no other. Of a connection that will not be delivered any more, no byte is
-asked of the agent.
+local process stalls its own connection, at the agent, and no other. The agent is asked for no more bytes of a connection of
+which nothing more will be delivered.
 
 A local process may close a connection that goes on in the pod: it speaks HTTP/1.0, or its keep-alive time is shorter. When the
 next bytes are a new HTTP request, they go to a new local connection; otherwise what the local process did not take is counted.
@@ -89,6 +89,8 @@ class Delivery:
         self._on_outcome = on_outcome
         self._local_ports: dict[int, int] = {}
         self._lanes: dict[int, _Lane] = {}
+        self._running: set[_Lane] = set()
+        """Those whose local side has not ended; some of the mirrored connections have."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._local = _LocalProcess(connect_seconds, on_waiting)
 
@@ -114,6 +116,18 @@ class Delivery:
         """The local process has ended: what it does not take from now on is no loss."""
         self._local.ended.set()
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that have not ended."""
+        return len(self._running)
+
+    def take_stock(self) -> LayerLedger:
+        """Give a copy of the ledger in which the open connections are counted as they stand."""
+        ledger = self._ledger.copy()
+        for lane in self._running:
+            ledger.settle(lane.forwarding, lane.undelivered, lane.trouble)
+        return ledger
+
     async def finish(self, seconds: float) -> None:
         """Let the local connections of mirrored ones that ended come to their end; reset what is left after that time."""
         self._local.session_over = True
@@ -132,6 +146,7 @@ class Delivery:
         forwarding = Forwarding(opened, on_gap=self._on_gap, late_joins=self._late_joins)
         lane = _Lane(forwarding, local, self._give_credit, self._dismiss, self._local)
         task = asyncio.create_task(self._run_lane(lane), name=f"deliver {opened.initiator}")
+        self._running.add(lane)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return lane
@@ -142,6 +157,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001  # one connection's fault must not end the others, nor go unseen
             lane.trouble = f"a fault of podmirror's own: {error!r}"
         finally:
+            self._running.discard(lane)
             self._ledger.settle(
                 lane.forwarding, lane.undelivered, lane.trouble, local_ended=self._local.ended.is_set()
             )

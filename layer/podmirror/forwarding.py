@@ -13,7 +13,8 @@ protocols in which the server speaks first, because their bytes make sense only 
 none of those, though its server may send settings before it has heard anything (RFC 9113, 3.4): its client's first bytes tell.
 As soon as nothing more will be delivered the agent is told so, once, and sends no more than the number of bytes.
 
-Every byte of the initiator is counted once: written, missing, skipped on the way to a request, or passed over.
+Every byte of the initiator is counted once: written, missing, skipped on the way to a request, or passed over. The ledger
+rests on that.
 """
 
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ class Forwarding:
         """Bytes that the app received and this session could not give to anyone."""
         self.passed_over = 0
         """Bytes of the initiator that were seen and, by intent, given to nobody: those of a connection that was given up."""
+        self.unsent = 0
+        """Of the missing bytes those that the agent had, and gave up."""
+        self.closed_as: CloseReason | None = None
+        """How the agent said that it ended; None while it is open."""
         self._on_gap = on_gap
         self._raw = opened.late and late_joins == "raw"
         self._state = _State.SEEKING if opened.late and late_joins == "http" else _State.SILENT
@@ -145,7 +150,6 @@ class Forwarding:
         """What keeps this connection from being whole, whatever its end."""
         self._unserved = False
         self._dismissed = False
-        self._closed = False
 
     @property
     def skipped(self) -> int:
@@ -180,7 +184,11 @@ class Forwarding:
         return self._dismiss()
 
     def abandon(self) -> None:
-        """The session is over before the connection is."""
+        """The session is over before the connection is; what is held back is given to nobody."""
+        if self._state is _State.SEEKING:
+            self._drop_held()
+        size, self._beginning = len(self._beginning), b""
+        self._pass_over(size)
         if self.outcome is Outcome.OPEN:
             spoke_first = self._answered and self._state is _State.SILENT
             self.outcome = self._blemish or (Outcome.SERVER_FIRST if spoke_first else Outcome.UNFINISHED)
@@ -256,10 +264,11 @@ class Forwarding:
         return steps
 
     def _receive_close(self, closed: Closed) -> list[Step]:
-        self._closed = True
+        self.closed_as = closed.reason
         steps = self._settle_beginning()
         end = _ENDS.get(closed.reason, Outcome.UNFINISHED)
         self.missing += closed.unsent
+        self.unsent = closed.unsent
         if self._state is _State.SEEKING:
             self._drop_held()
         if self.outcome is Outcome.OPEN:
@@ -354,7 +363,7 @@ class Forwarding:
         return [*([Pass(size)] if size else []), *self._dismiss()]
 
     def _dismiss(self) -> list[Step]:
-        if self._dismissed or self._closed:
+        if self._dismissed or self.closed_as is not None:
             return []
         self._dismissed = True
         return [Dismiss()]

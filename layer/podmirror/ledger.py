@@ -1,95 +1,216 @@
-"""The loss ledger: what became of every connection, and where bytes were lost.
+"""The loss ledger: what became of every connection and of every byte.
 
-The agent counts what it saw and lost (kernel drops, gaps, cuts), the layer what it delivered and what the local process did not
-take. Lost are connections of which bytes are missing that the app had received. A late join is no loss: what came before it
-was never ours. Neither are connections that cannot be replayed at all (TLS, server-first); they are listed with the reason.
+The agent counts what it saw and lost (kernel drops, gaps, cuts, what it shed), the layer what it delivered and why it did not.
+Lost are connections of which bytes are missing that the app had received, those that the agent gave up included. A late join is
+no loss: what came before it was never ours. Neither are connections that cannot be replayed at all (TLS, server-first); they
+are listed with the reason.
+
+Each byte that the agent told of is counted once, as delivered or under one `Fate`. What the agent never told of, since it shed
+a connection or gave it up unannounced, is added from the agent's own counts.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
-from podmirror.errors import UsageError
 from podmirror.forwarding import Forwarding, Outcome
+from podmirror_wire.values import CloseReason
 
 _COMPLETE = {Outcome.WHOLE, Outcome.RESET}
-_LOST = {Outcome.GAP, Outcome.CUT}
+_LOST = {Outcome.GAP, Outcome.CUT, Outcome.SHED}
 
-_LISTED = {
-    Outcome.TLS: "in TLS, which cannot be replayed",
-    Outcome.SERVER_FIRST: "of a protocol in which the server speaks first, which cannot be replayed",
-    Outcome.UNJOINED: "open before the session began, in which no HTTP/1 request was recognised",
-    Outcome.HTTP2: "open before the session began, in HTTP/2, which cannot be joined late",
-    Outcome.SKIPPED: "open before the session began, which --late-joins skip leaves out",
+
+class Fate(Enum):
+    """Why a byte was not delivered. The first group is loss."""
+
+    MISSED = "missed"
+    """In a gap: the app received it, and the capture has not seen it."""
+    CUT = "cut"
+    """Given up by the agent, because a byte budget was full."""
+    SHED = "shed"
+    """Of a connection that the agent shed, because its CPU budget was used up."""
+    LOCAL_FAILURE = "local_failure"
+    """Not taken by the local process, which runs on."""
+    BEHIND_GAP = "behind_gap"
+    """Seen, behind a gap, in a connection that was not rejoined."""
+
+    GIVEN_UP = "given_up"
+    """Waited at the agent when it closed the connection for another reason: it ended, or the subscription did."""
+    BEFORE_JOIN = "before_join"
+    """Before the request at which a connection was or would have been joined late, or rejoined after a gap."""
+    TLS = "tls"
+    SERVER_FIRST = "server_first"
+    HTTP2 = "http2"
+    LATE = "late"
+    """Of a late join, which were not asked for."""
+    UNFINISHED = "unfinished"
+    """Too few to tell what they begin, when the session ended."""
+    WAITING = "waiting"
+    """Waited for the local process when the session ended."""
+    LOCAL_ENDED = "local_ended"
+    """Came for a local process that had ended."""
+
+
+LOSSES = frozenset({Fate.MISSED, Fate.CUT, Fate.SHED, Fate.LOCAL_FAILURE, Fate.BEHIND_GAP})
+
+_FATE_OF_UNSENT = {CloseReason.CUT: Fate.CUT, CloseReason.SHED: Fate.SHED}
+
+_FATE_OF_PASSED_OVER = {
+    Outcome.TLS: Fate.TLS,
+    Outcome.SERVER_FIRST: Fate.SERVER_FIRST,
+    Outcome.HTTP2: Fate.HTTP2,
+    Outcome.SKIPPED: Fate.LATE,
+    Outcome.UNFINISHED: Fate.UNFINISHED,
 }
+"""The rest is behind a gap: a connection that was not given up passes nothing over before one."""
+
+_UNCERTAIN = ("kernel_drops", "untracked", "fragments_lost")
+"""The agent's counts of what may have belonged to a connection that it never got to know."""
 
 
 @dataclass(slots=True)
 class LayerLedger:
-    """Counts what became of the connections that the agent announced."""
+    """Counts what became of the connections that the agent announced, and of their bytes."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     complete: int = 0
     """Connections delivered from their first byte to their end."""
-    lost: int = 0
-    """Connections with missing or undelivered bytes."""
+    lost_announced: int = 0
+    """Connections with missing or undelivered bytes, of those that the agent announced."""
     delivered_bytes: int = 0
-    missing_bytes: int = 0
-    """Not captured, or given up by the agent."""
-    undelivered_bytes: int = 0
-    """Arrived here, but the local process did not take them."""
-    left_bytes: int = 0
-    """Arrived here, and still waited for the local process when the session ended."""
-    skipped_bytes: int = 0
-    """Before the request at which a connection was joined late, or rejoined after a gap."""
+    fates: Counter[Fate] = field(default_factory=Counter)
+    """Bytes that the agent told of and that were not delivered."""
+    closed: Counter[CloseReason] = field(default_factory=Counter)
+    """Connections by how the agent said that they ended."""
     troubles: Counter[str] = field(default_factory=Counter)
     """What went wrong locally, by phrase."""
     agent: Mapping[str, int] = field(default_factory=dict)
     """The agent's own counts, as last heard."""
+    behind_cut: int = 0
+    """Bytes that the agent saw of connections that it had cut before."""
     cut_short: bool = False
     """The agent was lost, and with it what it had not sent yet."""
 
     def settle(
         self, forwarding: Forwarding, undelivered: int, trouble: str, *, local_ended: bool = False
     ) -> None:
-        """Count a connection that ended.
+        """Count a connection that ended, or, in a copy of the ledger, one as it stands.
 
         Args:
             forwarding: The connection.
-            undelivered: Bytes that the local process did not take.
+            undelivered: Bytes that were to be written and that the local process did not take.
             trouble: Why not; empty if it, or the session, had ended before.
             local_ended: Whether the local process has ended, and so misses nothing that it would have taken.
         """
         outcome = forwarding.outcome
-        if undelivered and not trouble:
+        if undelivered and not trouble and outcome not in _LOST and outcome is not Outcome.OPEN:
             outcome = Outcome.UNFINISHED
         self.outcomes[outcome] += 1
-        self.delivered_bytes += forwarding.written - undelivered
-        self.missing_bytes += forwarding.missing
-        self.skipped_bytes += forwarding.skipped
-        if trouble:
-            self.undelivered_bytes += undelivered
-            self.troubles[trouble] += 1
-        elif not local_ended:
-            self.left_bytes += undelivered
         self.complete += outcome in _COMPLETE and not trouble
-        self.lost += outcome in _LOST or bool(trouble)
+        self.lost_announced += outcome in _LOST or bool(trouble)
+        if forwarding.closed_as is not None:
+            self.closed[forwarding.closed_as] += 1
+            self.fates[_FATE_OF_UNSENT.get(forwarding.closed_as, Fate.GIVEN_UP)] += forwarding.unsent
+        self.delivered_bytes += forwarding.written - undelivered
+        self.fates[Fate.MISSED] += forwarding.missing - forwarding.unsent
+        self.fates[Fate.BEFORE_JOIN] += forwarding.skipped
+        self.fates[_FATE_OF_PASSED_OVER.get(forwarding.outcome, Fate.BEHIND_GAP)] += forwarding.passed_over
+        self.fates[Fate.LOCAL_FAILURE if trouble else Fate.LOCAL_ENDED if local_ended else Fate.WAITING] += (
+            undelivered
+        )
+        if trouble:
+            self.troubles[trouble] += 1
+
+    def close(self, agent: Mapping[str, int], *, cut_short: bool) -> None:
+        """Take the agent's last counts; after all connections were settled.
+
+        What the agent saw and neither told nor holds is what came for connections that it had cut.
+        """
+        self.agent = agent
+        self.cut_short = cut_short
+        if agent.get("cut_connections") and not cut_short:
+            seen = sum(map(self._agent_count, ("bytes_seen", "gap_bytes")))
+            told = self.delivered_bytes + sum(self.fates.values())
+            unheard = self._agent_count("cut_bytes") - self.fates[Fate.CUT]
+            self.behind_cut = max(0, seen - told - unheard - self._agent_count("waiting_bytes"))
+
+    def copy(self) -> "LayerLedger":
+        """Give the counts as they are now."""
+        return LayerLedger(
+            outcomes=self.outcomes.copy(),
+            complete=self.complete,
+            lost_announced=self.lost_announced,
+            delivered_bytes=self.delivered_bytes,
+            fates=self.fates.copy(),
+            closed=self.closed.copy(),
+            troubles=self.troubles.copy(),
+            agent=self.agent,
+            behind_cut=self.behind_cut,
+            cut_short=self.cut_short,
+        )
+
+    @property
+    def unannounced(self) -> dict[Outcome, int]:
+        """Connections that the agent gave up without a frame of theirs, by what it calls that."""
+        return {
+            Outcome.CUT: max(0, self._agent_count("cut_connections") - self.closed[CloseReason.CUT]),
+            Outcome.SHED: max(0, self._agent_count("shed_connections") - self.closed[CloseReason.SHED]),
+        }
 
     @property
     def connections(self) -> int:
-        """All connections that ended."""
-        return self.outcomes.total()
+        """All connections, those included that the agent did not announce."""
+        return self.outcomes.total() + sum(self.unannounced.values())
 
     @property
-    def kernel_drops(self) -> int:
-        """Packets that the agent's kernel dropped; what they carried shows as gaps or late joins, if it was missed."""
-        return self.agent.get("kernel_drops", 0)
+    def lost(self) -> int:
+        """Connections with missing or undelivered bytes, those included that the agent did not announce."""
+        return self.lost_announced + sum(self.unannounced.values())
+
+    def not_delivered(self) -> dict[Fate, int]:
+        """Give the bytes that were not delivered, those included that the agent did not tell of."""
+        told = {fate: self.fates[fate] for fate in Fate}
+        told[Fate.CUT] = max(told[Fate.CUT], self._agent_count("cut_bytes")) + self.behind_cut
+        told[Fate.SHED] += self._agent_count("shed_bytes")
+        told[Fate.WAITING] += self._agent_count("waiting_bytes")
+        return told
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of announced connections that were not captured, or that the agent gave up."""
+        return sum(self.fates[fate] for fate in (Fate.MISSED, Fate.CUT, Fate.SHED, Fate.GIVEN_UP))
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """Bytes that the local process did not take, while it ran."""
+        return self.fates[Fate.LOCAL_FAILURE]
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes that arrived here, and still waited for the local process when the session ended."""
+        return self.fates[Fate.WAITING]
+
+    @property
+    def skipped_bytes(self) -> int:
+        """Bytes before the request at which a connection was joined late, or rejoined after a gap."""
+        return self.fates[Fate.BEFORE_JOIN]
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes that the app received and the local process should have."""
+        return sum(size for fate, size in self.not_delivered().items() if fate in LOSSES)
 
     @property
     def uncertain(self) -> bool:
-        """Whether connections may have been missed that this ledger does not know of."""
-        unannounced = self.agent.get("cut_connections", 0) > self.outcomes[Outcome.CUT]
-        return bool(self.cut_short or self.kernel_drops or self.agent.get("untracked") or unannounced)
+        """Whether bytes or connections may have been missed that this ledger does not know of."""
+        return bool(self.cut_short or any(map(self._agent_count, _UNCERTAIN)))
+
+    @property
+    def nothing_lost(self) -> bool:
+        """Whether every connection that was to be delivered was, as far as it went."""
+        waiting = self.not_delivered()[Fate.WAITING] + self.fates[Fate.GIVEN_UP]
+        return not (self.lost or self.lost_bytes or waiting or self.uncertain)
 
     def as_dict(self) -> dict[str, object]:
         """Give everything, for machines."""
@@ -97,91 +218,21 @@ class LayerLedger:
             "connections": self.connections,
             "complete_connections": self.complete,
             "lost_connections": self.lost,
-            "outcomes": {outcome.value: self.outcomes[outcome] for outcome in Outcome},
+            "outcomes": {
+                outcome.value: self.outcomes[outcome] + self.unannounced.get(outcome, 0)
+                for outcome in Outcome
+            },
             "delivered_bytes": self.delivered_bytes,
             "missing_bytes": self.missing_bytes,
             "undelivered_bytes": self.undelivered_bytes,
             "left_bytes": self.left_bytes,
             "skipped_bytes": self.skipped_bytes,
+            "lost_bytes": self.lost_bytes,
+            "not_delivered_bytes": {fate.value: size for fate, size in self.not_delivered().items()},
             "cut_short": self.cut_short,
             "troubles": dict(self.troubles),
             "agent": dict(self.agent),
         }
 
-    def lines(self) -> list[str]:
-        """Give everything that is worth saying, a sentence a line."""
-        lines = [
-            f"{_count(self.connections, 'connection')} mirrored: {self.complete:,} complete, "
-            f"{self.outcomes[Outcome.JOINED]:,} joined late, {self.lost:,} with loss; {self.delivered_bytes:,} bytes delivered."
-        ]
-        if self.missing_bytes:
-            lines.append(f"{self.missing_bytes:,} bytes were missed by the capture or given up by the agent.")
-        if self.undelivered_bytes:
-            lines.append(f"{self.undelivered_bytes:,} bytes were not taken by the local process.")
-        lines += [f"{_count(number, 'connection')}: {trouble}." for trouble, number in self.troubles.items()]
-        lines += [
-            f"{_count(self.outcomes[outcome], 'connection')} {why}: not delivered."
-            for outcome, why in _LISTED.items()
-            if self.outcomes[outcome]
-        ]
-        if self.outcomes[Outcome.UNFINISHED]:
-            lines.append(f"{_count(self.outcomes[Outcome.UNFINISHED], 'connection')} had not ended.")
-        if self.skipped_bytes:
-            lines.append(f"{self.skipped_bytes:,} bytes were passed over on the way to a request to join at.")
-        if self.kernel_drops:
-            lines.append(f"The agent's kernel dropped {_count(self.kernel_drops, 'packet')}.")
-        if self.agent.get("fragments"):
-            lines.append(
-                f"The agent does not reassemble IP fragments, and saw {self.agent['fragments']:,} of them."
-            )
-        if self.agent.get("untracked"):
-            lines.append(
-                f"The agent passed over {_count(self.agent['untracked'], 'packet')} of connections over its limit."
-            )
-        left = self.left_bytes + self.agent.get("waiting_bytes", 0)
-        if left:
-            lines.append(f"{left:,} bytes still waited for the local process when the session ended.")
-        if self.cut_short:
-            lines.append(
-                "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
-            )
-        elif not (self.lost or self.missing_bytes or left or self.uncertain or self.agent.get("fragments")):
-            lines.append("Nothing was lost.")
-        return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
-@dataclass(frozen=True, slots=True)
-class LossLimit:
-    """The most that may be lost: `--max-loss 0`, `--max-loss 5` (connections) or `--max-loss 1%` (of them)."""
-
-    limit: float
-    percent: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "LossLimit":
-        """Read a limit as it stands on the command line.
-
-        Raises:
-            UsageError: It is neither a number nor a percentage.
-        """
-        number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
-        try:
-            limit = float(number)
-        except ValueError:
-            limit = -1.0
-        if not 0 <= limit < float("inf"):
-            raise UsageError(
-                f"--max-loss {text!r} is not understood; write a number of connections, or a percentage (1%)"
-            )
-        return cls(limit, percent)
-
-    def exceeded_by(self, ledger: LayerLedger) -> bool:
-        """Whether more connections were lost than this, or, for a limit of nothing, whether some may have been."""
-        if not self.limit and ledger.uncertain:
-            return True
-        allowed = ledger.connections * self.limit / 100 if self.percent else self.limit
-        return ledger.lost > allowed
+    def _agent_count(self, name: str) -> int:
+        return self.agent.get(name, 0)

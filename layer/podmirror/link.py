@@ -70,6 +70,8 @@ class Link:
         self._parting = False
         self.counts: dict[str, int] = {}
         """The agent's ledger, as last heard."""
+        self.counted: float | None = None
+        """When that was, monotonic seconds; None before the first."""
         self.clock_offset: float | None = None
         """The pod's clock minus ours, seconds, as the last pong showed."""
 
@@ -187,6 +189,7 @@ class Link:
                 self._receiver(frame)
             case Ledger():
                 self.counts = frame.counts
+                self.counted = time.monotonic()
             case Ping():
                 self._send(Pong(frame.time, time.time_ns(), self._decoder.received))
             case Pong():

@@ -2,16 +2,26 @@
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podmirror.delivery import CONNECT_SECONDS, Delivery
 from podmirror.errors import TooMuchLoss
 from podmirror.forwarding import Forwarding, LateJoins, OnGap, Outcome
-from podmirror.ledger import LayerLedger, LossLimit
+from podmirror.ledger import LayerLedger
+from podmirror.listenaddress import ListenAddress
+from podmirror.livestats import LiveStats
+from podmirror.losslimit import LossLimit
 from podmirror.progress import Progress
 from podmirror.session import Session
+from podmirror.stats import AgentLoad, Sample
+from podmirror.verdict import sentences
 from podmirror_wire.frames import ConnectionFrame
+
+if TYPE_CHECKING:
+    from podmirror.metrics import MetricsServer, Stock
 
 FINISH_SECONDS = 2.0
 """For local connections whose mirrored ones have ended, after the session's end; Ctrl-C should not feel slow."""
@@ -22,6 +32,7 @@ NOTED_PER_OUTCOME = 3
 _REASONS = {
     Outcome.GAP: "bytes were missed by the capture; it was reset behind the last byte that is certain",
     Outcome.CUT: "given up by the agent, because its buffers were full",
+    Outcome.SHED: "shed by the agent, because its CPU budget was used up",
     Outcome.TLS: "TLS cannot be replayed, so it is not delivered",
     Outcome.SERVER_FIRST: "the server spoke first, which cannot be replayed, so it is not delivered",
     Outcome.UNJOINED: "it was open before the session began, and no HTTP/1 request was recognised in it",
@@ -37,6 +48,8 @@ class ReportOptions:
     max_loss: LossLimit | None = None
     ledger_file: Path | None = None
     verbose: bool = False
+    stats: bool = False
+    metrics: ListenAddress | None = None
 
 
 class Mirroring:
@@ -50,6 +63,9 @@ class Mirroring:
         self._report = report
         self._noted: dict[str, int] = {}
         self._session: Session | None = None
+        self._load = AgentLoad()
+        self._stats: LiveStats | None = None
+        self._metrics: MetricsServer | None = None
         self._delivery = Delivery(
             self.ledger,
             self._give_credit,
@@ -60,13 +76,32 @@ class Mirroring:
             on_waiting=self._receive_waiting,
         )
 
+    async def begin(self) -> None:
+        """Begin to serve metrics, if that is asked for; before anything is injected.
+
+        Raises:
+            NotStarted: The address cannot be had.
+        """
+        if self._report.metrics is not None:
+            from podmirror.metrics import MetricsServer  # aiohttp takes a quarter of a second to import
+
+            self._metrics = await MetricsServer.start(self._report.metrics, self._take_stock)
+            self._progress.note(f"metrics are served at http://{self._metrics.address}/metrics")
+
     def receive_frame(self, frame: ConnectionFrame) -> None:
         """Take a frame of a mirrored connection."""
         self._delivery.receive_frame(frame)
 
-    def attach(self, session: Session) -> None:
-        """Use this session from now on."""
+    def attach(self, session: Session, *, shares_terminal: bool = False) -> None:
+        """Use this session from now on, and show figures, if that is asked for.
+
+        Args:
+            session: The session.
+            shares_terminal: Whether somebody else writes to the terminal, whose lines figures that move would tear.
+        """
         self._session = session
+        if self._report.stats:
+            self._stats = LiveStats(self._progress, self._take_sample, in_place=not shares_terminal)
 
     async def subscribe(self, remote: int, local: int) -> None:
         """Mirror a port of the pod to a local one.
@@ -91,9 +126,15 @@ class Mirroring:
             await self._delivery.finish(FINISH_SECONDS)
         finally:
             if self._session is not None:
-                self.ledger.agent = self._session.link.counts
-                self.ledger.cut_short = self._session.lost
-                self._progress.tell(self.ledger.lines())
+                self.ledger.close(self._session.link.counts, cut_short=self._session.lost)
+            if self._stats is not None:
+                await self._stats.stop()
+                self._stats = None
+            if self._metrics is not None:
+                await self._metrics.close()
+                self._metrics = None
+            if self._session is not None:
+                self._progress.tell(sentences(self.ledger))
                 self._write_ledger()
 
     def check_loss(self) -> None:
@@ -103,14 +144,29 @@ class Mirroring:
             TooMuchLoss: More was lost than that.
         """
         limit = self._report.max_loss
-        if limit is not None and limit.exceeded_by(self.ledger):
-            if self.ledger.lost:
-                raise TooMuchLoss(
-                    f"{self.ledger.lost} of {self.ledger.connections} connections lost bytes, over --max-loss"
-                )
-            raise TooMuchLoss(
-                "--max-loss 0 was asked for, and the ledger cannot rule out that something was missed"
-            )
+        excess = limit.excess(self.ledger) if limit is not None else ""
+        if excess:
+            raise TooMuchLoss(excess)
+
+    def _count_all(self) -> LayerLedger:
+        ledger = self._delivery.take_stock()
+        if self._session is not None:
+            link = self._session.link
+            ledger.agent = link.counts
+            if link.counted is not None:
+                self._load.receive_report(link.counted, link.counts.get("cpu_ns", 0))
+        return ledger
+
+    def _take_sample(self) -> Sample:
+        ledger = self._count_all()
+        now = time.monotonic()
+        return Sample(now, ledger, self._delivery.open_connections, self._load.cores(now))
+
+    def _take_stock(self) -> "Stock":
+        from podmirror.metrics import Stock  # imported by now
+
+        connected = self._session is not None and not self._session.lost
+        return Stock(self.ledger, self._count_all(), self._delivery.open_connections, connected)
 
     def _write_ledger(self) -> None:
         if self._report.ledger_file is None:
@@ -145,9 +201,16 @@ class Mirroring:
         what = f"{opened.initiator} to port {opened.responder.port}"
         if self._report.verbose:
             said = f": {reason}" if reason else ""
-            self._progress.note(f"{what} {forwarding.outcome.value}, {forwarding.written:,} bytes{said}")
+            late = f", joined late behind {forwarding.skipped:,} bytes" if _joined_late(forwarding) else ""
+            self._progress.note(
+                f"{what} {forwarding.outcome.value}, {forwarding.written:,} bytes{late}{said}"
+            )
         elif reason:
             kind = trouble or forwarding.outcome.value
             self._noted[kind] = self._noted.get(kind, 0) + 1
             if self._noted[kind] <= NOTED_PER_OUTCOME:
                 self._progress.note(f"connection from {what}: {reason}")
+
+
+def _joined_late(forwarding: Forwarding) -> bool:
+    return forwarding.opened.late and forwarding.written > 0

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from podmirror.errors import UsageError
-from podmirror.ledger import LossLimit
+from podmirror.listenaddress import ListenAddress
+from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
@@ -117,14 +118,24 @@ _DELIVERY_OPTIONS = [
     ),
     click.option(
         "--max-loss",
-        type=_Type("N|N%", LossLimit.parse),
-        help="Exit with 3 if more connections than this lost bytes.",
+        type=_Type("N|N%|SIZE", LossLimit.parse),
+        help="Exit with 3 if more was lost: connections that lost bytes (5, 1%), or bytes (10kB, 1MiB).",
     ),
     click.option(
         "--ledger",
         "ledger_file",
         type=_Type("FILE", _writable),
         help="Write the loss ledger as JSON to this file at the end (- for stdout).",
+    ),
+    click.option(
+        "--stats",
+        is_flag=True,
+        help="Show rates, totals and losses meanwhile: live on a terminal, else a line every 5 seconds.",
+    ),
+    click.option(
+        "--metrics",
+        type=_Type("ADDRESS", ListenAddress.parse),
+        help="Serve the ledger for Prometheus at http://HOST:PORT/metrics meanwhile (:PORT for this machine alone).",
     ),
     progress_option,
     click.option("-v", "--verbose", is_flag=True, help="Say what became of each connection."),
@@ -162,6 +173,7 @@ def session_options(**values: Any) -> SessionOptions:  # click gives each option
 def take_mirroring(values: dict[str, Any]) -> tuple[Progress, Mirroring]:
     """Take out of the options' values those that `delivery_options` added, and make of them what delivers and tells."""
     progress = Progress(values.pop("progress_style"))
-    report = ReportOptions(values.pop("max_loss"), values.pop("ledger_file"), values.pop("verbose"))
+    names = ("max_loss", "ledger_file", "verbose", "stats", "metrics")
+    report = ReportOptions(**{name: values.pop(name) for name in names})
     choices = {name: values.pop(name) for name in ("on_gap", "late_joins")}
     return progress, Mirroring(progress, report, **choices)

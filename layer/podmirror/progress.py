@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
 
 Style = Literal["auto", "rich", "plain", "none"]
 
@@ -19,6 +20,7 @@ class Progress:
             style = "rich" if sys.stderr.isatty() else "plain"
         self._style = style
         self._console: Console | None = None
+        self._live: Live | None = None
         if style == "rich":
             import rich.console  # takes a fifth of a second
 
@@ -29,6 +31,10 @@ class Progress:
         """Show that something is being done, and, when the block ends well, what was done."""
         step = Step(doing)
         if self._console is not None:
+            if self._live is not None:  # the terminal has room for one thing that moves
+                yield step
+                self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
+                return
             with self._console.status(f"{_escaped(doing)} …"):
                 yield step
             self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
@@ -42,6 +48,36 @@ class Progress:
             self._console.print(f"[yellow]![/yellow] {_escaped(text)}", soft_wrap=True)
         else:
             self._write(text)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether `show` is seen."""
+        return self._console is not None
+
+    def show(self, figures: list[tuple[str, str]]) -> None:
+        """Keep figures, each with its name, below all that is said, in place of those that were shown before."""
+        if self._console is None:
+            return
+        from rich.live import Live
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        table.add_column(style="dim")
+        for name, text in figures:
+            table.add_row(name, Text(text, no_wrap=True, overflow="ellipsis"))
+        if self._live is None:
+            self._live = Live(
+                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False
+            )
+            self._live.start()
+        self._live.update(table, refresh=True)
+
+    def hide(self) -> None:
+        """Take away what is shown."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def tell(self, lines: list[str]) -> None:
         """Say the result of a session."""

@@ -82,7 +82,7 @@ def test_help_imports_nothing_slow():
     program = (
         "import sys; sys.argv = ['podmirror', '--help']\n"
         "from podmirror.cli import main; code = main()\n"
-        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy', 'psutil', 'yaml', 'urllib3'}\n"
+        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy', 'psutil', 'yaml', 'urllib3', 'prometheus_client'}\n"
         "sys.exit(code or ', '.join(sorted(slow & set(sys.modules))) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -95,7 +95,7 @@ def test_the_help_of_a_command_imports_neither_cluster_nor_terminal(command):
     program = (
         f"import sys; sys.argv = ['podmirror', '{command}', '--help']\n"
         "from podmirror.cli import main; code = main()\n"
-        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy'}\n"
+        "slow = {'kubernetes', 'aiohttp', 'rich', 'scapy', 'prometheus_client'}\n"
         "sys.exit(code or ', '.join(sorted(slow & set(sys.modules))) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -149,6 +149,21 @@ def test_without_a_kubeconfig():
     assert done.stderr.startswith("podmirror: no usable kubeconfig: ")
     assert "podmirror demo" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [MIRROR, ("exec", "-t", "pod/web", "--metrics", "x", "--", "true")])
+def test_metrics_at_an_address_in_use_are_refused_before_the_cluster_is_asked(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        arguments = [address if each == "x" else each for each in command]
+        if "--metrics" not in arguments:
+            arguments += ["--metrics", address]
+        done = podmirror(*arguments)
+
+    assert done.returncode == 5
+    assert done.stderr == (
+        f"podmirror: the metrics cannot be served at {address}: Address already in use; name another address\n"
+    )
 
 
 def test_a_context_that_is_not_there(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from podmirror import delivery as delivery_module
 from podmirror.credit import STEP_BYTES
 from podmirror.forwarding import Outcome
+from podmirror.verdict import sentences
 from podmirror_wire.values import Direction
 from tests.layer.deadlines import until
 from tests.layer.deliveries import (
@@ -257,7 +258,7 @@ async def test_bytes_for_a_local_process_that_never_came_are_lost_when_the_sessi
 
     assert layer.ledger.lost == 1
     assert layer.ledger.undelivered_bytes == len(HEAD)
-    assert "Nothing was lost." not in layer.ledger.lines()
+    assert "Nothing was lost." not in sentences(layer.ledger)
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,66 +1,18 @@
-"""What the ledger counts, what it says, and when it is too much."""
+"""What the ledger counts: each connection once, and each byte once."""
 
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from podmirror.errors import UsageError
-from podmirror.forwarding import Forwarding, Outcome
-from podmirror.ledger import LayerLedger, LossLimit
+from podmirror.forwarding import Dismiss, Forwarding, Outcome
+from podmirror.ledger import Fate, LayerLedger
 from podmirror_http.recognition import HTTP2_PREFACE
-from podmirror_wire.values import CloseReason
-from tests.layer.frames import HEAD, Talk
-
-TROUBLE = "nothing accepts connections on local port 3000 (Connection refused)"
-
-
-def forwarded(*frames, late: bool = False, late_joins: str = "http") -> Forwarding:
-    forwarding = Forwarding(Talk(late=late).opened(), late_joins=late_joins)
-    for frame in frames:
-        forwarding.receive_frame(frame)
-    return forwarding
-
-
-def of(outcome: Outcome) -> Forwarding:  # noqa: C901  # a case for each outcome
-    """Give a connection with that outcome; 41 bytes were written in those that were delivered."""
-    talk = Talk()
-    says, tls = talk.says(HEAD), talk.says(b"\x16\x03\x01 hello")
-    match outcome:
-        case Outcome.WHOLE:
-            forwarding = forwarded(says, talk.closes())
-        case Outcome.RESET:
-            forwarding = forwarded(says, talk.closes(CloseReason.RESET_BY_RESPONDER))
-        case Outcome.JOINED:
-            forwarding = forwarded(says, talk.closes(), late=True)
-        case Outcome.GAP:
-            forwarding = forwarded(says, talk.misses(100), talk.closes())
-        case Outcome.CUT:
-            forwarding = forwarded(says, talk.closes(CloseReason.CUT, unsent=1000))
-        case Outcome.UNFINISHED:
-            forwarding = forwarded(says, talk.closes(CloseReason.IDLE))
-        case Outcome.TLS:
-            forwarding = forwarded(tls, talk.closes())
-        case Outcome.SERVER_FIRST:
-            forwarding = forwarded(talk.omits(5), talk.closes())
-        case Outcome.UNJOINED:
-            forwarding = forwarded(talk.says(b"\r\n\r\n"), talk.closes(), late=True)
-        case Outcome.SHED:
-            forwarding = forwarded(says, talk.closes(CloseReason.SHED))
-        case Outcome.HTTP2:
-            forwarding = forwarded(talk.says(HTTP2_PREFACE), talk.closes(), late=True)
-        case Outcome.SKIPPED:
-            forwarding = forwarded(says, talk.closes(), late=True, late_joins="skip")
-        case Outcome.OPEN:
-            forwarding = forwarded(says)
-    assert forwarding.outcome is outcome
-    return forwarding
-
-
-def ledger_of(*outcomes: Outcome, **agent: int) -> LayerLedger:
-    ledger = LayerLedger(agent=agent)
-    for outcome in outcomes:
-        ledger.settle(of(outcome), 0, "")
-    return ledger
+from podmirror_wire.values import CloseReason, Direction
+from tests.fuzzing import examples
+from tests.layer.frames import HEAD, OTHER_HEAD, Talk
+from tests.layer.ledgers import TROUBLE, forwarded, ledger_of, of
 
 
 @pytest.mark.parametrize(
@@ -72,9 +24,12 @@ def ledger_of(*outcomes: Outcome, **agent: int) -> LayerLedger:
         (Outcome.UNFINISHED, 0, 0),
         (Outcome.GAP, 0, 1),
         (Outcome.CUT, 0, 1),
+        (Outcome.SHED, 0, 1),
         (Outcome.TLS, 0, 0),
         (Outcome.SERVER_FIRST, 0, 0),
         (Outcome.UNJOINED, 0, 0),
+        (Outcome.HTTP2, 0, 0),
+        (Outcome.SKIPPED, 0, 0),
     ],
 )
 def test_what_is_complete_and_what_is_lost(outcome, complete, lost):
@@ -137,6 +92,23 @@ def test_for_machines_every_name_is_there_even_if_nothing_happened():
         "undelivered_bytes": 0,
         "left_bytes": 0,
         "skipped_bytes": 0,
+        "lost_bytes": 0,
+        "not_delivered_bytes": {
+            "missed": 0,
+            "cut": 0,
+            "shed": 0,
+            "local_failure": 0,
+            "behind_gap": 0,
+            "given_up": 0,
+            "before_join": 0,
+            "tls": 0,
+            "server_first": 0,
+            "http2": 0,
+            "late": 0,
+            "unfinished": 0,
+            "waiting": 0,
+            "local_ended": 0,
+        },
         "cut_short": False,
         "troubles": {},
         "agent": {},
@@ -156,99 +128,183 @@ def test_for_machines_it_is_json():
     assert read["agent"] == {"kernel_drops": 3}
 
 
-def test_in_words_when_nothing_was_lost():
-    assert ledger_of(Outcome.WHOLE).lines() == [
-        "1 connection mirrored: 1 complete, 0 joined late, 0 with loss; 41 bytes delivered.",
-        "Nothing was lost.",
-    ]
+@pytest.mark.parametrize("outcome", [Outcome.GAP, Outcome.CUT, Outcome.SHED])
+def test_what_waits_at_the_end_hides_no_loss(outcome):
+    ledger = LayerLedger()
+    ledger.settle(of(outcome), 10, "")
+
+    assert ledger.outcomes == {outcome: 1}
+    assert ledger.lost == 1
+    assert ledger.left_bytes == 10
 
 
-def test_in_words_when_much_happened():
-    ledger = ledger_of(*Outcome, kernel_drops=1, fragments=1, untracked=2000)
-    ledger.settle(of(Outcome.WHOLE), 41, TROUBLE)
+@pytest.mark.parametrize(
+    ("outcome", "fates"),
+    [
+        (Outcome.WHOLE, {}),
+        (Outcome.GAP, {Fate.MISSED: 100}),
+        (Outcome.CUT, {Fate.CUT: 1000}),
+        (Outcome.SHED, {Fate.SHED: 500}),
+        (Outcome.TLS, {Fate.TLS: 9}),
+        (Outcome.UNJOINED, {Fate.BEFORE_JOIN: 4}),
+        (Outcome.HTTP2, {Fate.HTTP2: len(HTTP2_PREFACE)}),
+        (Outcome.SKIPPED, {Fate.LATE: len(HEAD)}),
+    ],
+)
+def test_each_byte_has_the_name_of_its_fate(outcome, fates):
+    ledger = ledger_of(outcome)
 
-    assert ledger.lines() == [
-        "14 connections mirrored: 2 complete, 1 joined late, 3 with loss; 328 bytes delivered.",
-        "1,100 bytes were missed by the capture or given up by the agent.",
-        "41 bytes were not taken by the local process.",
-        f"1 connection: {TROUBLE}.",
-        "1 connection in TLS, which cannot be replayed: not delivered.",
-        "1 connection of a protocol in which the server speaks first, which cannot be replayed: not delivered.",
-        "1 connection open before the session began, in which no HTTP/1 request was recognised: not delivered.",
-        "1 connection open before the session began, in HTTP/2, which cannot be joined late: not delivered.",
-        "1 connection open before the session began, which --late-joins skip leaves out: not delivered.",
-        "1 connection had not ended.",
-        "4 bytes were passed over on the way to a request to join at.",
-        "The agent's kernel dropped 1 packet.",
-        "The agent does not reassemble IP fragments, and saw 1 of them.",
-        "The agent passed over 2,000 packets of connections over its limit.",
-    ]
+    assert {fate: size for fate, size in ledger.not_delivered().items() if size} == fates
 
 
-@pytest.mark.parametrize("ledger", [ledger_of(Outcome.GAP), ledger_of(Outcome.WHOLE, kernel_drops=1)])
-def test_loss_is_never_called_nothing(ledger):
-    assert "Nothing was lost." not in ledger.lines()
+@pytest.mark.parametrize(
+    ("trouble", "local_ended", "fate"),
+    [
+        (TROUBLE, False, Fate.LOCAL_FAILURE),
+        (TROUBLE, True, Fate.LOCAL_FAILURE),
+        ("", True, Fate.LOCAL_ENDED),
+        ("", False, Fate.WAITING),
+    ],
+)
+def test_bytes_that_were_not_taken_are_named_by_the_reason(trouble, local_ended, fate):
+    ledger = LayerLedger()
+    ledger.settle(of(Outcome.WHOLE), 10, trouble, local_ended=local_ended)
+
+    assert ledger.fates[fate] == 10
 
 
-def test_missing_bytes_are_never_called_nothing():
-    """In TLS too: they are in the line above."""
+def test_bytes_behind_a_gap_are_lost_with_those_in_it():
     talk = Talk()
     ledger = LayerLedger()
-    ledger.settle(forwarded(talk.says(b"\x16\x03\x01 hello"), talk.misses(100), talk.closes()), 0, "")
+    ledger.settle(forwarded(talk.says(HEAD), talk.misses(100), talk.says(b"behind"), talk.closes()), 0, "")
 
-    assert any(line.startswith("100 bytes were missed") for line in ledger.lines()) != (
-        "Nothing was lost." in ledger.lines()
+    assert ledger.fates[Fate.BEHIND_GAP] == 6
+    assert ledger.lost_bytes == 106
+
+
+def test_what_waited_when_the_agent_ended_was_given_up_and_is_no_loss():
+    ledger = LayerLedger()
+    ledger.settle(forwarded(Talk().closes(CloseReason.AGENT_ENDED, unsent=7)), 0, "")
+
+    assert ledger.fates[Fate.GIVEN_UP] == 7
+    assert (ledger.lost, ledger.lost_bytes) == (0, 0)
+    assert not ledger.nothing_lost
+
+
+# What the agent counts and tells of in no frame.
+
+
+@pytest.mark.parametrize(("outcome", "name"), [(Outcome.CUT, "cut"), (Outcome.SHED, "shed")])
+def test_connections_that_were_never_announced_are_lost_all_the_same(outcome, name):
+    ledger = ledger_of(outcome, Outcome.WHOLE, **{f"{name}_connections": 5})
+
+    assert ledger.connections == 6
+    assert ledger.lost == 5
+    assert ledger.as_dict()["outcomes"][outcome.value] == 5
+
+
+def test_a_connection_that_is_shed_after_it_could_not_be_replayed_is_counted_once():
+    talk = Talk()
+    ledger = LayerLedger(agent={"shed_connections": 1})
+    ledger.settle(forwarded(talk.says(b"\x16\x03\x01 hello"), talk.closes(CloseReason.SHED)), 0, "")
+
+    assert (ledger.connections, ledger.lost) == (1, 0)
+
+
+def test_bytes_that_the_agent_shed_or_holds_are_added():
+    ledger = ledger_of(Outcome.SHED, shed_connections=1, shed_bytes=1000, waiting_bytes=30)
+
+    assert ledger.not_delivered()[Fate.SHED] == 1500
+    assert ledger.not_delivered()[Fate.WAITING] == 30
+    assert ledger.lost_bytes == 1500
+
+
+def test_bytes_that_came_for_a_connection_that_was_cut_are_told_from_what_was_seen():
+    ledger = ledger_of(Outcome.CUT)
+    seen = len(HEAD) + 1000 + 77
+    ledger.close({"cut_connections": 1, "cut_bytes": 1000, "bytes_seen": seen}, cut_short=False)
+
+    assert ledger.not_delivered()[Fate.CUT] == 1077
+
+
+def test_without_the_agents_last_word_nothing_is_told_from_what_was_seen():
+    ledger = ledger_of(Outcome.CUT)
+    ledger.close({"cut_connections": 1, "cut_bytes": 1000, "bytes_seen": 5000}, cut_short=True)
+
+    assert ledger.not_delivered()[Fate.CUT] == 1000
+    assert ledger.uncertain
+
+
+def test_a_copy_stays_as_it_is():
+    ledger = ledger_of(Outcome.GAP)
+    copy = ledger.copy()
+    before = copy.as_dict()
+    ledger.settle(of(Outcome.CUT), 3, TROUBLE)
+
+    assert copy.as_dict() == before
+
+
+# Conservation.
+
+events = st.one_of(
+    st.sampled_from([HEAD, OTHER_HEAD, HEAD[:15], HEAD[15:], b"body", b"\x16", b"\x16\x03\x01", b"\r\n\r\n"]),
+    st.sampled_from([HTTP2_PREFACE, HTTP2_PREFACE[:9], b"a: b\r\n\r\n" + HEAD, b"\x17\x03\x03\x00\x01\x00"]),
+    st.sampled_from(["answers", "omits", "misses", "fails", "ends"]),
+)
+
+
+@st.composite
+def connections(draw) -> tuple[Forwarding, int]:
+    """Give a connection at its end, or at the session's, and the bytes of the initiator that it was told of."""
+    late = draw(st.booleans())
+    talk = Talk(late=late)
+    forwarding = Forwarding(
+        talk.opened(),
+        on_gap=draw(st.sampled_from(["reset", "rejoin"])),
+        late_joins=draw(st.sampled_from(["skip", "http", "raw"])),
     )
+    steps = forwarding.receive_frame(talk.opened())
+    told = 0
+    for event in draw(st.lists(events, max_size=12)):
+        match event:
+            case "answers":
+                frame = talk.answers(b"yes")
+            case "omits":
+                frame = talk.omits(10)
+            case "ends":
+                frame = talk.ends()
+            case "misses":
+                frame = talk.misses(7)
+                told += 7
+            case "fails":
+                steps += forwarding.fail(draw(st.integers(0, 3)))
+                continue
+            case _:
+                told += len(event)
+                if any(isinstance(step, Dismiss) for step in steps) and draw(st.booleans()):
+                    frame = talk.omits(len(event), Direction.TO_RESPONDER)
+                else:
+                    frame = talk.says(event)  # what was on its way
+        steps += forwarding.receive_frame(frame)
+    if draw(st.booleans()):
+        unsent = draw(st.integers(0, 50))
+        forwarding.receive_frame(talk.closes(draw(st.sampled_from(CloseReason)), unsent=unsent))
+        told += unsent
+    else:
+        forwarding.abandon()
+    return forwarding, told
 
 
-def test_a_lost_agent_is_never_called_nothing():
-    ledger = ledger_of(Outcome.WHOLE)
-    ledger.cut_short = True
+@settings(max_examples=examples(300))
+@given(st.lists(connections(), max_size=4), st.data())
+def test_every_byte_is_delivered_or_has_one_name(ended, data):
+    ledger = LayerLedger()
+    for forwarding, _ in ended:
+        undelivered = data.draw(st.integers(0, forwarding.written))
+        trouble = data.draw(st.sampled_from(["", TROUBLE]))
+        ledger.settle(forwarding, undelivered, trouble, local_ended=data.draw(st.booleans()))
 
-    assert ledger.lines()[-1].startswith("The agent was lost: what it had not sent by then")
-    assert "Nothing was lost." not in ledger.lines()
-    assert ledger.as_dict()["cut_short"] is True
-
-
-# --max-loss
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("0", LossLimit(0, percent=False)),
-        ("5", LossLimit(5, percent=False)),
-        ("0%", LossLimit(0, percent=True)),
-        ("1%", LossLimit(1, percent=True)),
-        ("0.1%", LossLimit(0.1, percent=True)),
-        ("100%", LossLimit(100, percent=True)),
-    ],
-)
-def test_limits(text, limit):
-    assert LossLimit.parse(text) == limit
-
-
-@pytest.mark.parametrize("text", ["", "%", "-1", "-1%", "nan", "nan%", "inf", "5%%", "% 5", "five", "1/2"])
-def test_anything_else_is_refused(text):
-    with pytest.raises(UsageError, match="write a number of connections, or a percentage"):
-        LossLimit.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("limit", "lost", "whole", "exceeded"),
-    [
-        ("0", 0, 3, False),
-        ("0", 1, 3, True),
-        ("2", 2, 0, False),
-        ("2", 3, 0, True),
-        ("25%", 1, 3, False),
-        ("24%", 1, 3, True),
-        ("0%", 1, 1000, True),
-        ("0%", 0, 0, False),
-        ("100%", 4, 0, False),
-    ],
-)
-def test_a_limit_is_the_most_that_may_be_lost(limit, lost, whole, exceeded):
-    ledger = ledger_of(*[Outcome.GAP] * lost, *[Outcome.WHOLE] * whole)
-
-    assert LossLimit.parse(limit).exceeded_by(ledger) is exceeded
+    assert ledger.delivered_bytes + sum(ledger.not_delivered().values()) == sum(told for _, told in ended)
+    assert all(size >= 0 for size in ledger.not_delivered().values())
+    assert ledger.connections == len(ended)
+    assert ledger.lost_bytes <= sum(ledger.not_delivered().values())

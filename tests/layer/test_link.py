@@ -143,6 +143,7 @@ async def test_frames_right_behind_the_acceptance_are_not_lost():
 
         assert received == [opened, data]
         assert link.counts == {"segments": 3}
+        assert link.counted is not None
         await part(link, agent, running)
 
 

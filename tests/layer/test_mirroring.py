@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
+import aiohttp
 import pytest
 
 from podmirror import mirroring as mirroring_module
 from podmirror.errors import AgentLost, NotStarted, TooMuchLoss
-from podmirror.ledger import LossLimit
+from podmirror.listenaddress import ListenAddress
+from podmirror.losslimit import LossLimit
 from podmirror.mirroring import NOTED_PER_OUTCOME, Mirroring, ReportOptions
 from podmirror.progress import Progress
 from podmirror_wire.values import CloseReason
@@ -27,6 +30,7 @@ class FakeSession:
         self.lost = False
         self.link = SimpleNamespace(
             counts={"segments": 7},
+            counted=1.0,
             give_credit=lambda connection, size: self.credit.append((connection, size)),
             dismiss=lambda _connection: None,
         )
@@ -240,3 +244,61 @@ async def test_finishing_twice_does_no_harm():
     await mirroring.finish()
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_verbose_says_of_a_late_join_what_it_missed(capsys):
+    mirroring = mirroring_of(FakeSession(), verbose=True)
+    async with listening(LocalServer()) as port:
+        await mirroring.subscribe(80, port)
+        talk = Talk(late=True)
+        give(mirroring, talk.opened(), talk.says(b"rest\r\n"), talk.omits(3), talk.says(HEAD), talk.closes())
+        await until(lambda: mirroring.ledger.connections)
+        await mirroring.finish()
+
+    said = capsys.readouterr().err
+    assert "10.0.0.1:40000 to port 80 joined, 41 bytes, joined late behind 6 bytes\n" in said
+    assert "6 bytes: passed over on the way to a request to join at." in said
+
+
+async def test_figures_of_open_connections_are_told_at_the_end_too(capsys):
+    mirroring = mirroring_of(FakeSession(), stats=True)
+    async with listening(LocalServer()) as port:
+        await mirroring.subscribe(80, port)
+        give(mirroring, *Talk(1).whole(HEAD))
+        talk = Talk(2)
+        give(mirroring, talk.opened(), talk.says(HEAD))
+        await until(lambda: mirroring._take_sample().ledger.delivered_bytes == 2 * len(HEAD))
+        assert mirroring._take_sample().open_connections == 1
+        await mirroring.finish()
+
+    said = capsys.readouterr().err
+    assert "delivered: 2 connections (0 open), 82 B; lost: 0 connections, 0 B" in said
+
+
+async def test_metrics_are_served_from_before_the_session_to_its_end(capsys):
+    mirroring = mirroring_of(metrics=ListenAddress("127.0.0.1", 0))
+    await mirroring.begin()
+    url = capsys.readouterr().err.split()[-1]
+    async with aiohttp.ClientSession() as client:
+        async with client.get(url) as response:
+            assert "podmirror_agent_connected 0.0" in await response.text()
+        mirroring.attach(FakeSession())
+        async with listening(LocalServer()) as port:
+            await mirroring.subscribe(80, port)
+            give(mirroring, *Talk().whole(HEAD))
+            await until(lambda: mirroring.ledger.connections)
+            async with client.get(url) as response:
+                text = await response.text()
+            await mirroring.finish()
+        assert "podmirror_agent_connected 1.0" in text
+        assert "podmirror_delivered_bytes_total 41.0" in text
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await client.get(url)
+
+
+async def test_metrics_that_cannot_be_served_stop_it_before_the_session():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        mirroring = mirroring_of(metrics=ListenAddress("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(NotStarted, match="Address already in use"):
+            await mirroring.begin()
+        await mirroring.finish()

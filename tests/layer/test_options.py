@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from podmirror.ledger import LossLimit
+from podmirror.listenaddress import ListenAddress
+from podmirror.losslimit import LossLimit
 from podmirror.options import delivery_options, ports_option, session_options, target_options
 from podmirror.portmap import PortPair
 from podmirror.session import SessionOptions
@@ -92,6 +93,8 @@ def test_the_defaults_of_a_delivery():
         "late_joins": "http",
         "max_loss": None,
         "ledger_file": None,
+        "stats": False,
+        "metrics": None,
         "progress_style": "auto",
         "verbose": False,
     }
@@ -110,13 +113,17 @@ def test_every_option_of_a_delivery():
         "--progress",
         "plain",
         "-v",
+        "--stats",
+        *("--metrics", ":9100"),
     )
 
     assert parse(delivery_options, *arguments) == {
         "on_gap": "rejoin",
         "late_joins": "raw",
-        "max_loss": LossLimit(1.0, percent=True),
+        "max_loss": LossLimit(1.0, "percent"),
         "ledger_file": Path("-"),
+        "stats": True,
+        "metrics": ListenAddress("127.0.0.1", 9100),
         "progress_style": "plain",
         "verbose": True,
     }
@@ -129,6 +136,7 @@ def test_every_option_of_a_delivery():
         (("--late-joins", "guess"), "'guess' is not one of"),
         (("--max-loss", "much"), "--max-loss 'much' is not understood"),
         (("--ledger", "/"), "is a directory"),
+        (("--metrics", "9100"), "address '9100' is not understood"),
         (("--progress", "loud"), "'loud' is not one of"),
     ],
 )

@@ -126,3 +126,43 @@ def test_rich_is_imported_only_for_a_terminal():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "podmirror: x\npodmirror: y\npodmirror: z\n")
+
+
+FIGURES = [("now", "3 [connections]/s"), ("lost", "0")]
+
+
+def test_figures_are_shown_below_what_is_said_and_leave_nothing(terminal):
+    progress = Progress("rich")
+    assert progress.is_terminal
+    progress.show(FIGURES)
+    assert lines_of(terminal)[-2:] == ["now  3 [connections]/s", "lost 0"]
+    progress.note("a word")
+    progress.show([("now", "4/s")])
+    progress.hide()
+    progress.hide()
+    progress.tell(["the end"])
+
+    assert any(line.endswith("! a word") for line in lines_of(terminal))
+    assert lines_of(terminal)[-1] == "the end"
+    assert "\x1b[?25h" in terminal.getvalue().rpartition("\x1b[?25l")[2]  # the cursor is back
+
+
+def test_a_step_while_figures_are_shown(terminal):
+    """As when exec finds another port."""
+    progress = Progress("rich")
+    progress.show(FIGURES)
+    with progress.step("subscribing") as step:
+        step.done = "subscribed"
+    progress.hide()
+
+    assert any(line.endswith("✓ subscribed") for line in lines_of(terminal))
+
+
+@pytest.mark.parametrize("style", ["plain", "none"])
+def test_without_a_terminal_there_is_nothing_to_show_figures_on(capsys, style):
+    progress = Progress(style)
+    assert not progress.is_terminal
+    progress.show(FIGURES)
+    progress.hide()
+
+    assert capsys.readouterr() == ("", "")

@@ -93,8 +93,9 @@ class _Run:
         lost: AgentLost | None = None
         code = 0
         try:
+            await self._mirroring.begin()
             async with open_session(options, self._progress, self._mirroring.receive_frame) as session:
-                self._mirroring.attach(session)
+                self._mirroring.attach(session, shares_terminal=True)
                 lost, code = await self._run_beside(session)
         finally:
             await self._mirroring.finish()

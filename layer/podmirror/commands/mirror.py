@@ -48,6 +48,7 @@ async def _mirror(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
+        await mirroring.begin()
         async with open_session(options, progress, mirroring.receive_frame) as session:
             mirroring.attach(session)
             for pair in pairs:

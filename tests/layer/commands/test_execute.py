@@ -9,7 +9,7 @@ import pytest
 
 from podmirror.commands import execute
 from podmirror.errors import AgentLost, NotStarted, TooMuchLoss
-from podmirror.ledger import LossLimit
+from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.portmap import PortPair
 from podmirror.process import CommandNotRunnable
@@ -116,7 +116,7 @@ async def test_the_exit_code_is_the_commands(scene):
 
 
 async def test_the_commands_code_comes_before_too_much_loss(scene):
-    limit = LossLimit(0, percent=False)
+    limit = LossLimit(0)
     for code, expected in ((42, 42), (0, TooMuchLoss)):
         program = f"import sys; sys.stdin.close(); import time; time.sleep(0.2); sys.exit({code})"
         running = started([sys.executable, "-c", program], PortPair(80, 3000), max_loss=limit)

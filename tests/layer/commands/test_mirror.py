@@ -9,7 +9,7 @@ import pytest
 
 from podmirror.commands import mirror
 from podmirror.errors import AgentLost, NotStarted, TooMuchLoss, UsageError
-from podmirror.ledger import LossLimit
+from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
@@ -101,7 +101,7 @@ async def test_a_signal_before_it_has_started_cancels_it(scene, monkeypatch):
 
 
 async def test_too_much_loss_is_an_error_at_the_end(scene):
-    running = started(PortPair(80, 1), max_loss=LossLimit(0, percent=False))
+    running = started(PortPair(80, 1), max_loss=LossLimit(0))
     await until(lambda: scene.subscribed == [80])
     talk = Talk()
     await scene.agent.send(talk.opened(), talk.misses(10), talk.closes())

@@ -1,0 +1,100 @@
+"""The ledger in words, for the end of a session."""
+
+from podmirror.forwarding import Outcome
+from podmirror.ledger import Fate, LayerLedger
+
+_LISTED = {
+    Outcome.TLS: "in TLS, which cannot be replayed",
+    Outcome.SERVER_FIRST: "of a protocol in which the server speaks first, which cannot be replayed",
+    Outcome.UNJOINED: "open before the session began, in which no HTTP/1 request was recognised",
+    Outcome.HTTP2: "open before the session began, in HTTP/2, which cannot be joined late",
+    Outcome.SKIPPED: "open before the session began, which --late-joins skip leaves out",
+}
+
+_GIVEN_UP = {
+    Outcome.CUT: "given up by the agent, because its buffers were full",
+    Outcome.SHED: "shed by the agent, because its CPU budget was used up",
+}
+
+_SAID_OF_BYTES = {
+    Fate.MISSED: "missed by the capture",
+    Fate.CUT: "given up by the agent, because its buffers were full",
+    Fate.SHED: "in connections that the agent shed",
+    Fate.LOCAL_FAILURE: "not taken by the local process",
+    Fate.BEHIND_GAP: "behind a gap, in a connection that was not rejoined",
+    Fate.BEFORE_JOIN: "passed over on the way to a request to join at",
+    Fate.UNFINISHED: "too few to tell what they begin",
+    Fate.LOCAL_ENDED: "for a local process that had ended",
+    Fate.GIVEN_UP: "still at the agent when it closed their connection",
+    Fate.WAITING: "still on their way to the local process when the session ended",
+}
+"""Bytes of the other fates are those of the connections that are listed."""
+
+_DAY_SECONDS = 24 * 60 * 60
+
+
+def sentences(ledger: LayerLedger) -> list[str]:
+    """Give everything that is worth saying at the end of a session, a sentence each."""
+    said = [
+        f"{counted(ledger.connections, 'connection')} mirrored: {ledger.complete:,} complete, "
+        f"{ledger.outcomes[Outcome.JOINED]:,} joined late, {ledger.lost:,} with loss; "
+        f"{counted(ledger.delivered_bytes, 'byte')} delivered."
+    ]
+    said += _of_connections(ledger)
+    not_delivered = ledger.not_delivered()
+    said += [
+        f"{counted(not_delivered[fate], 'byte')}: {what}."
+        for fate, what in _SAID_OF_BYTES.items()
+        if not_delivered[fate]
+    ]
+    said += _of_the_agent(ledger)
+    if ledger.cut_short:
+        said.append(
+            "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
+        )
+    elif ledger.nothing_lost:
+        said.append("Nothing was lost.")
+    return said
+
+
+def counted(number: int, what: str) -> str:
+    """Give a number with its unit in words."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _of_connections(ledger: LayerLedger) -> list[str]:
+    said = [f"{counted(number, 'connection')}: {trouble}." for trouble, number in ledger.troubles.items()]
+    for outcome, why in _GIVEN_UP.items():
+        number = ledger.outcomes[outcome] + ledger.unannounced[outcome]
+        if number:
+            said.append(f"{counted(number, 'connection')} {why}.")
+    said += [
+        f"{counted(ledger.outcomes[outcome], 'connection')} {why}: not delivered."
+        for outcome, why in _LISTED.items()
+        if ledger.outcomes[outcome]
+    ]
+    if ledger.outcomes[Outcome.UNFINISHED]:
+        said.append(f"{counted(ledger.outcomes[Outcome.UNFINISHED], 'connection')} had not ended.")
+    return said
+
+
+def _of_the_agent(ledger: LayerLedger) -> list[str]:
+    agent = ledger.agent
+    said = []
+    if agent.get("kernel_drops"):
+        first, last = agent.get("first_drop_time", 0), agent.get("last_drop_time", 0)
+        when = f" between {_clock(first)} and {_clock(last)} (UTC, the pod's clock)" if first else ""
+        said.append(f"The agent's kernel dropped {counted(agent['kernel_drops'], 'packet')}{when}.")
+    if agent.get("fragments_lost"):
+        said.append(f"The agent gave up {counted(agent['fragments_lost'], 'IP fragment')}.")
+    if agent.get("untracked"):
+        said.append(
+            f"The agent passed over {counted(agent['untracked'], 'packet')} of connections over its limit."
+        )
+    return said
+
+
+def _clock(nanoseconds: int) -> str:
+    """Give the time of the day."""
+    minutes, seconds = divmod(nanoseconds // 10**9 % _DAY_SECONDS, 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"

@@ -21,6 +21,7 @@ class Progress:
         self._style = style
         self._console: Console | None = None
         self._live: Live | None = None
+        self._spins = False
         if style == "rich":
             import rich.console  # takes a fifth of a second
 
@@ -36,7 +37,11 @@ class Progress:
                 self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
                 return
             with self._console.status(f"{_escaped(doing)} …"):
-                yield step
+                self._spins = True
+                try:
+                    yield step
+                finally:
+                    self._spins = False
             self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
         else:
             yield step
@@ -55,8 +60,11 @@ class Progress:
         return self._console is not None
 
     def show(self, figures: list[tuple[str, str]]) -> None:
-        """Keep figures, each with its name, below all that is said, in place of those that were shown before."""
-        if self._console is None:
+        """Keep figures, each with its name, below all that is said, in place of those that were shown before.
+
+        While a step is being done nothing is shown.
+        """
+        if self._console is None or self._spins:
             return
         from rich.live import Live
         from rich.table import Table

@@ -158,6 +158,17 @@ def test_a_step_while_figures_are_shown(terminal):
     assert any(line.endswith("✓ subscribed") for line in lines_of(terminal))
 
 
+def test_figures_wait_for_the_end_of_a_step(terminal):
+    progress = Progress("rich")
+    with progress.step("subscribing"):
+        progress.show(FIGURES)
+    assert "connections" not in terminal.getvalue()
+    progress.show(FIGURES)
+
+    assert lines_of(terminal)[-2:] == ["now  3 [connections]/s", "lost 0"]
+    progress.hide()
+
+
 @pytest.mark.parametrize("style", ["plain", "none"])
 def test_without_a_terminal_there_is_nothing_to_show_figures_on(capsys, style):
     progress = Progress(style)

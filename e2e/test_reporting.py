@@ -29,6 +29,27 @@ RUDE = """
 """
 """A local process that leaves when it has read a few bytes."""
 
+DEAF = """
+    import socket, sys
+
+    with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+        taken = []
+        while True:
+            taken.append(listener.accept())
+"""
+"""A local process that never reads."""
+
+BULK = """
+    import hashlib, http.client, sys
+
+    body = bytes(32 << 20)
+    connection = http.client.HTTPConnection(sys.argv[1], 8080, timeout=30)
+    connection.request("POST", "/bulk", body)
+    assert connection.getresponse().read().decode() == hashlib.sha256(body).hexdigest()
+    connection.close()
+"""
+"""Posts more than all buffers on the way to a local process hold."""
+
 
 @contextmanager
 def local_process(port: int, program: str = LOCAL) -> Iterator[None]:
@@ -129,3 +150,24 @@ def test_loss_over_the_limit_fails_the_session(k8s: E2ECluster, local_port: int,
     counted = json.loads(ledger.read_text())
     assert counted["lost_bytes"] == counted["not_delivered_bytes"]["local_failure"] > 1000
     assert counted["delivered_bytes"] + counted["lost_bytes"] == counted["agent"]["bytes_seen"]
+
+
+def test_a_local_process_that_never_reads_costs_its_connection_and_every_byte_has_a_name(
+    k8s: E2ECluster, local_port: int, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.json"
+    with (
+        local_process(local_port, DEAF),
+        Podmirror(k8s, *arguments(k8s, local_port, ledger, "-v")) as podmirror,
+    ):
+        podmirror.until_said("mirroring")
+        k8s.run_pod("client-bulk", BULK, k8s.ready_pods("app")[0].status.pod_ip)
+        until(lambda: k8s.phase("client-bulk") == "Succeeded", "the app has answered")
+        assert podmirror.interrupt() == 0
+    counted = json.loads(ledger.read_text())
+    not_delivered = counted["not_delivered_bytes"]
+    assert counted["outcomes"]["cut"] == counted["lost_connections"] == 1
+    assert not_delivered["cut"] > 0
+    assert (
+        counted["delivered_bytes"] + sum(not_delivered.values()) == counted["agent"]["bytes_seen"] > 32 << 20
+    )

@@ -1,7 +1,9 @@
 """The ledger as Prometheus reads it, over HTTP."""
 
 import asyncio
+import re
 import socket
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -95,6 +97,17 @@ async def test_every_metric_has_help_and_a_unit_or_is_a_number_of_things():
     for family in text_string_to_metric_families(text):
         assert family.name.startswith("podmirror_")
         assert family.documentation.endswith(".")
+
+
+async def test_what_is_served_is_documented_and_the_other_way_round():
+    server = await MetricsServer.start(
+        ANY_PORT, lambda: Stock(LayerLedger(), LayerLedger(), 0, connected=True)
+    )
+    _, _, text = await get(server)
+    await server.close()
+    documented = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+
+    assert {name for name, *_ in samples_of(text)} == set(re.findall(r"`(podmirror_\w+)", documented))
 
 
 async def test_scrapers_that_ask_for_openmetrics_get_it():

@@ -275,6 +275,16 @@ async def test_figures_of_open_connections_are_told_at_the_end_too(capsys):
     assert "delivered: 2 connections (0 open), 82 B; lost: 0 connections, 0 B" in said
 
 
+@pytest.mark.parametrize("shares_terminal", [True, False])
+async def test_figures_move_only_on_a_terminal_that_is_not_shared(monkeypatch, shares_terminal):
+    begun = []
+    monkeypatch.setattr(mirroring_module, "LiveStats", lambda *_, in_place: begun.append(in_place))
+    mirroring_of(stats=True).attach(FakeSession(), shares_terminal=shares_terminal)
+    mirroring_of().attach(FakeSession())
+
+    assert begun == [not shares_terminal]
+
+
 async def test_metrics_are_served_from_before_the_session_to_its_end(capsys):
     mirroring = mirroring_of(metrics=ListenAddress("127.0.0.1", 0))
     await mirroring.begin()

@@ -6,7 +6,7 @@ no loss: what came before it was never ours. Neither are connections that cannot
 are listed with the reason.
 
 Each byte that the agent told of is counted once, as delivered or under one `Fate`. What the agent never told of, since it shed
-a connection or gave it up unannounced, is added from the agent's own counts.
+a connection, gave it up unannounced or saw more of it after that, is added from the agent's own counts.
 """
 
 from collections import Counter
@@ -87,8 +87,6 @@ class LayerLedger:
     """What went wrong locally, by phrase."""
     agent: Mapping[str, int] = field(default_factory=dict)
     """The agent's own counts, as last heard."""
-    behind_cut: int = 0
-    """Bytes that the agent saw of connections that it had cut before."""
     cut_short: bool = False
     """The agent was lost, and with it what it had not sent yet."""
 
@@ -122,19 +120,6 @@ class LayerLedger:
         if trouble:
             self.troubles[trouble] += 1
 
-    def close(self, agent: Mapping[str, int], *, cut_short: bool) -> None:
-        """Take the agent's last counts; after all connections were settled.
-
-        What the agent saw and neither told nor holds is what came for connections that it had cut.
-        """
-        self.agent = agent
-        self.cut_short = cut_short
-        if agent.get("cut_connections") and not cut_short:
-            seen = sum(map(self._agent_count, ("bytes_seen", "gap_bytes")))
-            told = self.delivered_bytes + sum(self.fates.values())
-            unheard = self._agent_count("cut_bytes") - self.fates[Fate.CUT]
-            self.behind_cut = max(0, seen - told - unheard - self._agent_count("waiting_bytes"))
-
     def copy(self) -> "LayerLedger":
         """Give the counts as they are now."""
         return LayerLedger(
@@ -146,7 +131,6 @@ class LayerLedger:
             closed=self.closed.copy(),
             troubles=self.troubles.copy(),
             agent=self.agent,
-            behind_cut=self.behind_cut,
             cut_short=self.cut_short,
         )
 
@@ -171,7 +155,8 @@ class LayerLedger:
     def not_delivered(self) -> dict[Fate, int]:
         """Give the bytes that were not delivered, those included that the agent did not tell of."""
         told = {fate: self.fates[fate] for fate in Fate}
-        told[Fate.CUT] = max(told[Fate.CUT], self._agent_count("cut_bytes")) + self.behind_cut
+        told[Fate.CUT] = max(told[Fate.CUT], self._agent_count("cut_bytes"))
+        told[Fate.MISSED] = max(told[Fate.MISSED], self._agent_count("gap_bytes"))
         told[Fate.SHED] += self._agent_count("shed_bytes")
         told[Fate.WAITING] += self._agent_count("waiting_bytes")
         return told

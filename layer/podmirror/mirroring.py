@@ -126,7 +126,8 @@ class Mirroring:
             await self._delivery.finish(FINISH_SECONDS)
         finally:
             if self._session is not None:
-                self.ledger.close(self._session.link.counts, cut_short=self._session.lost)
+                self.ledger.agent = self._session.link.counts
+                self.ledger.cut_short = self._session.lost
             if self._stats is not None:
                 await self._stats.stop()
                 self._stats = None

@@ -219,20 +219,18 @@ def test_bytes_that_the_agent_shed_or_holds_are_added():
     assert ledger.lost_bytes == 1500
 
 
-def test_bytes_that_came_for_a_connection_that_was_cut_are_told_from_what_was_seen():
-    ledger = ledger_of(Outcome.CUT)
-    seen = len(HEAD) + 1000 + 77
-    ledger.close({"cut_connections": 1, "cut_bytes": 1000, "bytes_seen": seen}, cut_short=False)
+def test_bytes_that_the_agent_saw_after_a_cut_are_added():
+    ledger = ledger_of(Outcome.CUT, Outcome.GAP, cut_connections=1, cut_bytes=1077, gap_bytes=103)
 
     assert ledger.not_delivered()[Fate.CUT] == 1077
+    assert ledger.not_delivered()[Fate.MISSED] == 103
 
 
-def test_without_the_agents_last_word_nothing_is_told_from_what_was_seen():
-    ledger = ledger_of(Outcome.CUT)
-    ledger.close({"cut_connections": 1, "cut_bytes": 1000, "bytes_seen": 5000}, cut_short=True)
+def test_frames_that_are_ahead_of_the_agents_counts_are_not_forgotten():
+    ledger = ledger_of(Outcome.CUT, Outcome.GAP, cut_connections=0, cut_bytes=0, gap_bytes=0)
 
     assert ledger.not_delivered()[Fate.CUT] == 1000
-    assert ledger.uncertain
+    assert ledger.not_delivered()[Fate.MISSED] == 100
 
 
 def test_a_copy_stays_as_it_is():

@@ -38,7 +38,7 @@ def why_not() -> str:
     made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         return f"ip netns add: {made.stderr.strip()}"
-    _ip("netns", "delete", probe)
+    ip("netns", "delete", probe)
     return ""
 
 
@@ -82,39 +82,47 @@ class Namespaces:
 
 
 @contextlib.contextmanager
-def namespaces() -> Iterator[Namespaces]:
-    """Make both namespaces, and remove them at the end."""
+def empty_namespaces() -> Iterator[Namespaces]:
+    """Make both namespaces, each with nothing but a loopback, and remove them at the end."""
     made = Namespaces(Namespace(_new_name("target")), Namespace(_new_name("client")))
     try:
         for namespace in (made.target, made.client):
-            _ip("netns", "add", namespace.name)
-        target_end = ("eth0", "address", _TARGET_MAC, "netns", made.target.name)
-        client_end = ("eth0", "address", _CLIENT_MAC, "netns", made.client.name)
-        _ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
-        for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
-            inside = ("-n", namespace.name)
-            _ip(*inside, "address", "add", f"{ipv4}/24", "dev", "eth0")
-            _ip(*inside, "address", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
-            _ip(*inside, "link", "set", "lo", "up")
-            _ip(*inside, "link", "set", "eth0", "up")
-        # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
-        for namespace, (_, peer), mac in (
-            (made.target, CLIENT_ADDRESSES, _CLIENT_MAC),
-            (made.client, TARGET_ADDRESSES, _TARGET_MAC),
-        ):
-            entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
-            _ip("-n", namespace.name, "neighbour", "replace", *entry)
+            ip("netns", "add", namespace.name)
+            ip("-n", namespace.name, "link", "set", "lo", "up")
         yield made
     finally:
         for namespace in (made.target, made.client):
             subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True, check=False)
 
 
+@contextlib.contextmanager
+def namespaces() -> Iterator[Namespaces]:
+    """Make both namespaces and what joins them, and remove them at the end."""
+    with empty_namespaces() as made:
+        target_end = ("eth0", "address", _TARGET_MAC, "netns", made.target.name)
+        client_end = ("eth0", "address", _CLIENT_MAC, "netns", made.client.name)
+        ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
+        for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
+            inside = ("-n", namespace.name)
+            ip(*inside, "address", "add", f"{ipv4}/24", "dev", "eth0")
+            ip(*inside, "address", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
+            ip(*inside, "link", "set", "eth0", "up")
+        # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
+        for namespace, (_, peer), mac in (
+            (made.target, CLIENT_ADDRESSES, _CLIENT_MAC),
+            (made.client, TARGET_ADDRESSES, _TARGET_MAC),
+        ):
+            entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+            ip("-n", namespace.name, "neighbour", "replace", *entry)
+        yield made
+
+
 def _new_name(purpose: str) -> str:
     return f"podmirror-{purpose}-{uuid.uuid4().hex[:8]}"
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Run `ip` with these arguments."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")

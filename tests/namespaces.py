@@ -22,7 +22,7 @@ TARGET_ADDRESSES = TARGET_V4, TARGET_V6 = "10.123.0.1", "fd00:123::1"
 CLIENT_ADDRESSES = CLIENT_V4, CLIENT_V6 = "10.123.0.2", "fd00:123::2"
 
 _CLONE_NEWNET = 0x40000000
-_TARGET_MAC, _CLIENT_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
+TARGET_MAC, CLIENT_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 
 
 @functools.cache
@@ -99,8 +99,8 @@ def empty_namespaces() -> Iterator[Namespaces]:
 def namespaces() -> Iterator[Namespaces]:
     """Make both namespaces and what joins them, and remove them at the end."""
     with empty_namespaces() as made:
-        target_end = ("eth0", "address", _TARGET_MAC, "netns", made.target.name)
-        client_end = ("eth0", "address", _CLIENT_MAC, "netns", made.client.name)
+        target_end = ("eth0", "address", TARGET_MAC, "netns", made.target.name)
+        client_end = ("eth0", "address", CLIENT_MAC, "netns", made.client.name)
         ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
         for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
             inside = ("-n", namespace.name)
@@ -109,8 +109,8 @@ def namespaces() -> Iterator[Namespaces]:
             ip(*inside, "link", "set", "eth0", "up")
         # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
         for namespace, (_, peer), mac in (
-            (made.target, CLIENT_ADDRESSES, _CLIENT_MAC),
-            (made.client, TARGET_ADDRESSES, _TARGET_MAC),
+            (made.target, CLIENT_ADDRESSES, CLIENT_MAC),
+            (made.client, TARGET_ADDRESSES, TARGET_MAC),
         ):
             entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
             ip("-n", namespace.name, "neighbour", "replace", *entry)

@@ -1,6 +1,7 @@
 """An agent that cannot keep up: whatever it lost is named, at the right place and in the right length, and nothing is spliced."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from podmirror_wire.frames import Data, Gap
-from podmirror_wire.values import CloseReason, Direction
+from podmirror_wire.values import CloseReason, Direction, Endpoint
 from tests.namespaces import TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
 from tests.transfers import Mirrored, Sent, Told, connect, mirrored, read_to_end, send_paced, serving, transfer
 
@@ -36,7 +37,7 @@ class Flood:
         self.sent = [Sent.planned(seed, BODY_BYTES // (1 if not answer else 8), answer) for seed in range(CONNECTIONS)]
         self._opened = [connect(made, address) for _ in self.sent]
         for sent, connection in zip(self.sent, self._opened, strict=True):
-            sent.local_port = connection.getsockname()[1]
+            sent.end = Endpoint(*connection.getsockname()[:2])
             connection.sendall(sent.body[:16])
 
     async def pour(self) -> None:
@@ -115,20 +116,22 @@ async def test_every_byte_of_large_answers_is_accounted_for(made: Namespaces) ->
         async with mirrored(made, *SMALL_RING) as agent:
             sent = [Sent.planned(seed, 1000, answer=BODY_BYTES) for seed in range(CONNECTIONS)]
             await transfer(made, TARGET_V4, sent, rate=None)
-            await agent.watch.until_closed(len(agent.watch.told), 10)
+            with contextlib.suppress(TimeoutError):  # all packets of a connection's end may be lost, and nothing tells of it
+                await agent.watch.until_closed(CONNECTIONS, 3)
+            closed = [told for told in agent.watch.told.values() if told.closed is not None]
             await agent.finish()
 
     assert agent.counts["kernel_drops"] > 0, "the load was too light to show anything"
     for each in sent:
-        for told in (told for told in agent.watch.told.values() if told.opened.initiator.port == each.local_port):
+        for told in (told for told in agent.watch.told.values() if told.opened.initiator == each.end):
             if told.opened.late:
                 continue
             told.check(Direction.TO_RESPONDER, each.body)
             told.check(Direction.TO_INITIATOR, each.whole_answer)
-            assert told.closed is not None
-            if told.closed.reason is CloseReason.FINISHED:
+            if told in closed:
                 check_accounts(agent, told, Direction.TO_RESPONDER, each.body)
                 check_accounts(agent, told, Direction.TO_INITIATOR, each.whole_answer)
+    assert closed
 
 
 async def test_connections_that_come_and_go_under_load_are_never_spliced(made: Namespaces) -> None:
@@ -159,7 +162,7 @@ async def test_connections_that_come_and_go_under_load_are_never_spliced(made: N
     assert agent.counts["kernel_drops"] > 0, "the load was too light to show anything"
     whole = 0
     for each in short:
-        for told in (told for told in agent.watch.told.values() if told.opened.initiator.port == each.local_port):
+        for told in (told for told in agent.watch.told.values() if told.opened.initiator == each.end):
             starts = [beginning(told, direction, truth) for direction, truth in directions(each)]
             for (direction, truth), start in zip(directions(each), starts, strict=True):
                 told.check(direction, truth, start=start)

@@ -164,8 +164,11 @@ def test_zero_window_probes(real: Stage) -> None:
             peer.send(taken, truth[taken : taken + 1], flags=ACK)
         reader = threading.Thread(target=app.read)
         reader.start()
-        peer.receive(lambda segment: not segment.length)  # the window opens
-        peer.send(taken, truth[taken : taken + 1000], flags=DATA | FIN)
+        for _ in range(10):  # until the window is open
+            peer.send(taken, truth[taken : taken + 1000], flags=DATA | FIN)
+            with contextlib.suppress(TimeoutError):
+                peer.receive(partial(acknowledges, peer, taken + 1001), 0.3)
+                break
         reader.join()
         app.connection.close()
         end = peer.receive(lambda segment: bool(segment.flags & FIN))

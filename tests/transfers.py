@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from podmirror.link import ConnectionFrame, Link
 from podmirror_wire.frames import Closed, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.handshake import new_secret, verifier_of
-from podmirror_wire.values import Direction
+from podmirror_wire.values import Direction, Endpoint
 from tests.namespaces import Namespaces
 from tests.streams import SocketStream
 
@@ -57,7 +57,8 @@ class Sent:
     body: bytes
     answer: bytes
     """What the app says before the digest of what it received."""
-    local_port: int = 0
+    end: Endpoint = Endpoint("", 0)
+    """The client's own; its port alone may be in use with another address, too."""
     received: bytes = b""
 
     @classmethod
@@ -74,7 +75,7 @@ class Sent:
 def send(made: Namespaces, address: str, sent: Sent, *, rate: float | None) -> None:
     """Send the body, and take the answer; `rate` in bytes a second, as fast as it goes if there is none."""
     with connect(made, address) as connection:
-        sent.local_port = connection.getsockname()[1]
+        sent.end = Endpoint(*connection.getsockname()[:2])
         send_paced(connection, sent.body, rate)
         connection.shutdown(socket.SHUT_WR)
         sent.received = read_to_end(connection)
@@ -178,8 +179,8 @@ class Watch:
         )
 
     def of(self, sent: Sent) -> Told:
-        """Give the one connection that the agent tells of from a client's port."""
-        (told,) = (each for each in self.told.values() if each.opened.initiator.port == sent.local_port)
+        """Give the one connection that the agent tells of from a client's end."""
+        (told,) = (each for each in self.told.values() if each.opened.initiator == sent.end)
         return told
 
 

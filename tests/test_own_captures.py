@@ -43,7 +43,7 @@ Streams = dict[Endpoint, tuple[bytes, bytes]]
 @contextlib.contextmanager
 def capturing(made: Namespaces, file: Path) -> Iterator[None]:
     """Let tcpdump write what the target's interface sees."""
-    command = ["tcpdump", "-i", "eth0", "-s", "0", "-B", "65536", "-U", "-w", str(file), "tcp"]
+    command = ["tcpdump", "-i", "eth0", "-s", "0", "-B", "65536", "-U", "--immediate-mode", "-w", str(file), "tcp"]
     with subprocess.Popen(
         made.command(made.target, *command), stderr=subprocess.PIPE, text=True
     ) as process:
@@ -56,6 +56,13 @@ def capturing(made: Namespaces, file: Path) -> Iterator[None]:
             process.send_signal(signal.SIGINT)
             process.wait(10)
             assert " 0 packets dropped by kernel" in " " + process.stderr.read().replace("\n", " ")
+
+
+async def until_it_rests(file: Path) -> None:
+    """Wait until tcpdump has nothing more to write."""
+    size = -1
+    while size != (size := file.stat().st_size):
+        await asyncio.sleep(0.3)
 
 
 def packets_of(file: Path) -> list[bytes]:
@@ -143,6 +150,7 @@ async def test_tshark_the_core_and_the_agent_agree(tmp_path: Path, offload: bool
                     for number, sent in enumerate(plan):
                         group.create_task(send_in_turn(number, sent))
                 await agent.watch.until_closed(CONNECTIONS)
+                await until_it_rests(file)
             await agent.finish()
         relay.stop()
     ours, damaged = rebuild(packets_of(file))

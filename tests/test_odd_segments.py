@@ -241,3 +241,22 @@ def test_a_first_fragment_without_the_whole_header(real: Stage, family: int) -> 
 
     assert bytes(app.received) == (b"T" if family == 4 else b"R") * 40
     assert delivered(told) == bytes(app.received)
+
+
+@families
+def test_fragments_of_two_packets_with_one_identification(real: Stage, family: int) -> None:
+    """It comes around after 65,536 packets in IPv4 (RFC 4963). The kernel tells such a mixture by TCP's checksum."""
+
+    def script(peer: RawPeer) -> None:
+        first = peer.segment(0, b"1" * 60)
+        peer.send_fragment(first, 0, 40)
+        peer.identification -= 1
+        second = peer.segment(60, b"2" * 60)
+        peer.send_fragment(second, 40, len(second))
+        time.sleep(0.05)  # nothing comes back that could be waited for
+        peer.send(0, b"1" * 60 + b"2" * 60, flags=DATA | FIN)
+
+    app, told = real.play(script, family)
+
+    assert bytes(app.received) == b"1" * 60 + b"2" * 60
+    assert delivered(told) == bytes(app.received)

@@ -1,4 +1,4 @@
-"""An initiator made of raw packets, at an address that no kernel owns: it says what it likes, and nobody answers in its place."""
+"""An initiator made of raw packets, at an address that no kernel owns: nobody answers in its place."""
 
 import ipaddress
 import select
@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from podmirror_agent.segment import ACK, PSH, RST, SYN, Segment, decode
 from tests.namespaces import CLIENT_MAC, TARGET_MAC, TARGET_V4, TARGET_V6, Namespaces, ip
@@ -58,7 +59,7 @@ class RawPeer:
         """What the target said, in order."""
         self.identification = self.own_port
 
-    def __enter__(self) -> "RawPeer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -150,4 +151,3 @@ class RawPeer:
 
     def reset(self) -> None:
         self.send(0, flags=RST | ACK)
-

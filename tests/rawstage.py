@@ -50,7 +50,9 @@ class Stage:
     ports: Iterator[int] = field(default_factory=lambda: itertools.count(20_000))
 
     @contextlib.contextmanager
-    def connection(self, family: int = 4, *, inline: bool = False, seconds: float = 1.0) -> Iterator[tuple[RawPeer, App]]:
+    def connection(
+        self, family: int = 4, *, inline: bool = False, seconds: float = 1.0
+    ) -> Iterator[tuple[RawPeer, App]]:
         """Give a raw initiator and the app's end, connected; the app's recv() waits so long."""
         with RawPeer(self.made, APP_PORT, next(self.ports), family) as peer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
@@ -98,9 +100,7 @@ class Stage:
 
 def delivered(told: Told, direction: Direction = Direction.TO_RESPONDER) -> bytes:
     """Give the bytes that the layer got, a gap as a question mark for each byte."""
-    return b"".join(
-        getattr(each, "payload", None) or b"?" * each.length for each in told.streams[direction]
-    )
+    return b"".join(getattr(each, "payload", None) or b"?" * each.length for each in told.streams[direction])
 
 
 @contextlib.contextmanager

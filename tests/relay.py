@@ -1,7 +1,7 @@
 """A program that carries Ethernet frames between two devices, more or less faithfully: see tests/wires.py.
 
-Frames come and go with a virtio header (linux/virtio_net.h). An end with tags is a packet socket: the kernel has taken the outer
-tag off what it gives, and gets frames with all tags. It prints its counts at SIGTERM.
+Frames come and go with a virtio header (linux/virtio_net.h). An end with tags is a packet socket: the kernel has taken the
+outer tag off what it gives, and gets frames with all tags. It prints its counts at SIGTERM.
 """
 
 import contextlib
@@ -57,12 +57,46 @@ def _moved(frame: bytes, by: int) -> bytes:
     return VIRTIO.pack(flags, kind, header + by if header else 0, size, start, offset)
 
 
+class Wire:
+    """Frames on their way, and what became of them."""
+
+    def __init__(self, seed: int) -> None:
+        self.counts = dict.fromkeys(("carried", "lost", "repeated", "reordered", "refused"), 0)
+        self._chance = random.Random(seed)
+        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, int, End, bytes]] = []
+
+    def take(self, frame: bytes, to: End, roughness: dict[str, float]) -> None:
+        self.counts["carried"] += 1
+        if self._chance.random() < roughness["loss"]:
+            self.counts["lost"] += 1
+            return
+        copies = 1 + (self._chance.random() < roughness["repeat"])
+        self.counts["repeated"] += copies - 1
+        for _ in range(copies):
+            due = time.monotonic() + roughness["delay"]
+            if self._chance.random() < roughness["reorder"]:
+                self.counts["reordered"] += 1
+                due += self._chance.random() * (roughness["delay"] or 0.002)
+            heapq.heappush(self._waiting, (due, next(self._numbers), to, frame))
+
+    def give(self) -> None:
+        """Let go of every frame whose time has come."""
+        while self._waiting and self._waiting[0][0] <= time.monotonic():
+            _, _, to, frame = heapq.heappop(self._waiting)
+            try:
+                to.write(frame)
+            except OSError:  # a full queue, or a device that is down
+                self.counts["refused"] += 1
+
+    def pause(self) -> float | None:
+        """Give the seconds until a frame's time comes; None without any."""
+        return max(self._waiting[0][0] - time.monotonic(), 0) if self._waiting else None
+
+
 def main(settings: dict[str, Any]) -> None:
     ends = [End(*each) for each in zip(settings["descriptors"], settings["tags"], strict=True)]
-    chance = random.Random(settings["seed"])
-    counts = dict.fromkeys(("carried", "lost", "repeated", "reordered", "refused"), 0)
-    waiting: list[tuple[float, int, End, bytes]] = []
-    numbers = itertools.count()
+    wire = Wire(settings["seed"])
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     wakeup, wakened = socket.socketpair()
@@ -75,39 +109,20 @@ def main(settings: dict[str, Any]) -> None:
         selector.register(
             end.descriptor, selectors.EVENT_READ, (end, ends[1 - way], settings["roughness"][way])
         )
-
-    def take(frame: bytes, to: End, roughness: dict[str, float]) -> None:
-        counts["carried"] += 1
-        if chance.random() < roughness["loss"]:
-            counts["lost"] += 1
-            return
-        copies = 1 + (chance.random() < roughness["repeat"])
-        counts["repeated"] += copies - 1
-        for _ in range(copies):
-            due = time.monotonic() + roughness["delay"]
-            if chance.random() < roughness["reorder"]:
-                counts["reordered"] += 1
-                due += chance.random() * (roughness["delay"] or 0.002)
-            heapq.heappush(waiting, (due, next(numbers), to, frame))
-
     while not stopped:
-        pause = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
-        for key, _ in selector.select(pause):
-            if key.data is None:
-                continue
-            source, to, roughness = key.data
-            with contextlib.suppress(BlockingIOError):
-                for _ in range(64):
-                    frame = source.read()
-                    if frame:
-                        take(frame, to, roughness)
-        while waiting and waiting[0][0] <= time.monotonic():
-            _, _, to, frame = heapq.heappop(waiting)
-            try:
-                to.write(frame)
-            except OSError:  # a full queue, or a device that is down
-                counts["refused"] += 1
-    print(json.dumps(counts))
+        for key, _ in selector.select(wire.pause()):
+            if key.data is not None:
+                carry(wire, *key.data)
+        wire.give()
+    sys.stdout.write(json.dumps(wire.counts))
+
+
+def carry(wire: Wire, source: End, to: End, roughness: dict[str, float]) -> None:
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(64):
+            frame = source.read()
+            if frame:
+                wire.take(frame, to, roughness)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real TCP over a router with a small MTU behind it: without path MTU discovery, every large segment arrives in IP fragments."""
+"""Real TCP over a router with a small MTU behind it: without path MTU discovery, large segments arrive in fragments."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""An agent that cannot keep up: whatever it lost is named, at the right place and in the right length, and nothing is spliced."""
+"""An agent that cannot keep up: what it lost is named, at the right place and in the right length, and nothing is spliced."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,17 @@ import pytest
 from podmirror_wire.frames import Data, Gap
 from podmirror_wire.values import CloseReason, Direction, Endpoint
 from tests.namespaces import TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
-from tests.transfers import Mirrored, Sent, Told, connect, mirrored, read_to_end, send_paced, serving, transfer
+from tests.transfers import (
+    Mirrored,
+    Sent,
+    Told,
+    connect,
+    mirrored,
+    read_to_end,
+    send_paced,
+    serving,
+    transfer,
+)
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -34,7 +44,9 @@ class Flood:
     """Connections that are open before the load begins, and end when it is over, so that everything between is known."""
 
     def __init__(self, made: Namespaces, address: str, answer: int) -> None:
-        self.sent = [Sent.planned(seed, BODY_BYTES // (1 if not answer else 8), answer) for seed in range(CONNECTIONS)]
+        self.sent = [
+            Sent.planned(seed, BODY_BYTES // (1 if not answer else 8), answer) for seed in range(CONNECTIONS)
+        ]
         self._opened = [connect(made, address) for _ in self.sent]
         for sent, connection in zip(self.sent, self._opened, strict=True):
             sent.end = Endpoint(*connection.getsockname()[:2])
@@ -116,7 +128,9 @@ async def test_every_byte_of_large_answers_is_accounted_for(made: Namespaces) ->
         async with mirrored(made, *SMALL_RING) as agent:
             sent = [Sent.planned(seed, 1000, answer=BODY_BYTES) for seed in range(CONNECTIONS)]
             await transfer(made, TARGET_V4, sent, rate=None)
-            with contextlib.suppress(TimeoutError):  # all packets of a connection's end may be lost, and nothing tells of it
+            with contextlib.suppress(
+                TimeoutError
+            ):  # all packets of a connection's end may be lost, and nothing tells of it
                 await agent.watch.until_closed(CONNECTIONS, 3)
             closed = [told for told in agent.watch.told.values() if told.closed is not None]
             await agent.finish()

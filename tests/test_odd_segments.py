@@ -54,9 +54,7 @@ ENDED: dict[str, Script] = {
     "FIN of old data": then((0, b"hello"), (0, b"he", DATA | FIN), (5, b" world", DATA | FIN)),
     "FIN at the end of old data": then((0, b"hello"), (0, b"hello", DATA | FIN)),
     "FIN beyond the window": then((0, b"hello"), (900_000, b"", ACK | FIN), (5, b" world", DATA | FIN)),
-    "data beyond the window": then(
-        (0, b"hello"), (8_000_000, b"far"), (5, b" world", DATA | FIN)
-    ),
+    "data beyond the window": then((0, b"hello"), (8_000_000, b"far"), (5, b" world", DATA | FIN)),
     "keep-alive probe of one old byte": then((0, b"hello"), (4, b"X", ACK), (5, b" world", DATA | FIN)),
     "keep-alive probe without a byte": then((0, b"hello"), (4, b"", ACK), (5, b" world", DATA | FIN)),
     "keep-alive probe before all data": then((-1, b"X", ACK), (0, b"hello", DATA | FIN)),
@@ -77,8 +75,8 @@ ENDED: dict[str, Script] = {
 }
 """Scripts that end with a FIN that counts.
 
-Left out: data behind a FIN that waits for what is before it. Linux joins the two, so that recv() gives bytes of a stream that has
-ended, one of them at the FIN's own number; here the stream ends with the FIN.
+Left out: data behind a FIN that waits for what is before it. Linux joins the two, so that recv() gives bytes of a stream that
+has ended, one of them at the FIN's own number; here the stream ends with the FIN.
 """
 
 
@@ -188,7 +186,10 @@ FRAGMENTED: dict[str, Callable[[bytes], list[tuple[int, int]]]] = {
     "in order": lambda whole: [(0, 24), (24, 48), (48, len(whole))],
     "backwards": lambda whole: [(48, len(whole)), (24, 48), (0, 24)],
     "twice": lambda whole: [(0, 24), (0, 24), (24, 48), (24, 48), (48, len(whole))],
-    "small": lambda whole: [(0, 24), *((start, min(start + 8, len(whole))) for start in range(24, len(whole), 8))],
+    "small": lambda whole: [
+        (0, 24),
+        *((start, min(start + 8, len(whole))) for start in range(24, len(whole), 8)),
+    ],
 }
 
 

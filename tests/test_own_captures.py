@@ -1,7 +1,7 @@
 """Captures made while an agent watched: tshark's reassembly of the file, ours, and what the agent delivered live are the same.
 
-Where tshark and the kernel's TCP differ, which is where segments overlap with other contents, the kernel counts; no such segments
-are in these captures (tests/test_overlap_policy.py has them).
+Where tshark and the kernel's TCP differ, which is where segments overlap with other contents, the kernel counts; no such
+segments are in these captures (tests/test_overlap_policy.py has them).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,10 +44,21 @@ Streams = dict[Endpoint, tuple[bytes, bytes]]
 @contextlib.contextmanager
 def capturing(made: Namespaces, file: Path) -> Iterator[None]:
     """Let tcpdump write what the target's interface sees."""
-    command = ["tcpdump", "-i", "eth0", "-s", "0", "-B", "65536", "-U", "--immediate-mode", "-w", str(file), "tcp"]
-    with subprocess.Popen(
-        made.command(made.target, *command), stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [
+        "tcpdump",
+        "-i",
+        "eth0",
+        "-s",
+        "0",
+        "-B",
+        "65536",
+        "-U",
+        "--immediate-mode",
+        "-w",
+        str(file),
+        "tcp",
+    ]
+    with subprocess.Popen(made.command(made.target, *command), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "listening on" not in process.stderr.readline():
             assert process.poll() is None
@@ -58,11 +70,11 @@ def capturing(made: Namespaces, file: Path) -> Iterator[None]:
             assert " 0 packets dropped by kernel" in " " + process.stderr.read().replace("\n", " ")
 
 
-async def until_it_rests(file: Path) -> None:
+def wait_until_it_rests(file: Path) -> None:
     """Wait until tcpdump has nothing more to write."""
     size = -1
     while size != (size := file.stat().st_size):
-        await asyncio.sleep(0.3)
+        time.sleep(0.3)
 
 
 def packets_of(file: Path) -> list[bytes]:
@@ -124,7 +136,9 @@ def wireshark_streams(file: Path) -> Streams:
 
 
 def tshark(*arguments: str) -> str:
-    return subprocess.run(["tshark", *arguments], capture_output=True, text=True, check=True, timeout=50).stdout
+    return subprocess.run(
+        ["tshark", *arguments], capture_output=True, text=True, check=True, timeout=50
+    ).stdout
 
 
 @pytest.mark.parametrize("offload", [True, False], ids=["offloads on", "offloads off"])
@@ -132,12 +146,19 @@ def tshark(*arguments: str) -> str:
 async def test_tshark_the_core_and_the_agent_agree(tmp_path: Path, offload: bool, seed: int) -> None:
     chance = random.Random(seed)
     plan = [
-        Sent.planned(chance.getrandbits(60), chance.choice((16, 100, 3000, 40_000)), chance.choice((0, 1, 5000, 60_000)))
+        Sent.planned(
+            chance.getrandbits(60),
+            chance.choice((16, 100, 3000, 40_000)),
+            chance.choice((0, 1, 5000, 60_000)),
+        )
         for _ in range(CONNECTIONS)
     ]
     rough = Roughness(loss=0.03, repeat=0.03, reorder=0.1, delay=0.0005)
     file = tmp_path / "rough.pcap"
-    with rough_pair(offload=offload, to_target=rough, to_client=rough, seed=seed) as (made, relay), serving(made):
+    with (
+        rough_pair(offload=offload, to_target=rough, to_client=rough, seed=seed) as (made, relay),
+        serving(made),
+    ):
         turn = asyncio.Semaphore(CONCURRENCY)
 
         async def send_in_turn(number: int, sent: Sent) -> None:
@@ -150,7 +171,7 @@ async def test_tshark_the_core_and_the_agent_agree(tmp_path: Path, offload: bool
                     for number, sent in enumerate(plan):
                         group.create_task(send_in_turn(number, sent))
                 await agent.watch.until_closed(CONNECTIONS)
-                await until_it_rests(file)
+                await asyncio.to_thread(wait_until_it_rests, file)
             await agent.finish()
         relay.stop()
     ours, damaged = rebuild(packets_of(file))

@@ -1,7 +1,7 @@
 """Large bodies through real network namespaces arrive byte for byte, whatever lies between client and pod.
 
-With the network cards' offloads on and off, over IPv4 and IPv6, through wires that lose, repeat, delay and reorder packets before
-or behind the agent's packet socket, and with VLAN tags.
+With the network cards' offloads on and off, over IPv4 and IPv6, through wires that lose, repeat, delay and reorder packets
+before or behind the agent's packet socket, and with VLAN tags.
 """
 
 import asyncio

@@ -25,6 +25,8 @@ from tests.streams import SocketStream
 APP_PORT, AGENT_PORT = 8080, 61_234
 CHUNK = 64 * 1024
 
+NOWHERE = Endpoint("", 0)
+
 APP = """
     import hashlib, random, socket, sys, threading
 
@@ -57,7 +59,7 @@ class Sent:
     body: bytes
     answer: bytes
     """What the app says before the digest of what it received."""
-    end: Endpoint = Endpoint("", 0)
+    end: Endpoint = NOWHERE
     """The client's own; its port alone may be in use with another address, too."""
     received: bytes = b""
 
@@ -222,7 +224,7 @@ async def mirrored(made: Namespaces, *arguments: str, window: int = 16 << 20) ->
     secret = new_secret()
     command = [sys.executable, "-m", "podmirror_agent", "--ports", str(AGENT_PORT), "-t", "30"]
     command += ["--verifier", verifier_of(secret).hex(), "--log-level", "warning", *arguments]
-    with subprocess.Popen(made.command(made.target, *command)) as process:
+    with subprocess.Popen(made.command(made.target, *command)) as process:  # noqa: ASYNC220  # starting takes no time
         try:
             stream = await SocketStream.over(await _connect_agent(made, process))
             watch = Watch()

@@ -27,7 +27,9 @@ Captured = list[tuple[bytes, int]]
 VLAN = {"plain": b"", "802.1Q": b"\x81\x00\x00\x05", "QinQ": b"\x88\xa8\x00\x07\x81\x00\x00\x05"}
 
 
-def conversation(family: int, *, tags: bytes = b"", extension: tuple[int, bytes] | None = None, cuts: int = 0) -> Captured:
+def conversation(
+    family: int, *, tags: bytes = b"", extension: tuple[int, bytes] | None = None, cuts: int = 0
+) -> Captured:
     """A request and its answer; with `cuts`, in IP fragments of so many bytes."""
     made: Captured = []
     client, pod = CLIENT[family == 6], POD[family == 6]
@@ -37,7 +39,9 @@ def conversation(family: int, *, tags: bytes = b"", extension: tuple[int, bytes]
         if cuts and family == 4:
             for start in range(0, len(payload), cuts):
                 more = 0x2000 if start + cuts < len(payload) else 0
-                part = packets.ipv4(source, destination, payload[start : start + cuts], fragment=more | start // 8)
+                part = packets.ipv4(
+                    source, destination, payload[start : start + cuts], fragment=more | start // 8
+                )
                 yield part[:4] + identification.to_bytes(2) + part[6:]
         elif cuts:
             for start in range(0, len(payload), cuts):
@@ -52,7 +56,9 @@ def conversation(family: int, *, tags: bytes = b"", extension: tuple[int, bytes]
 
     def say(from_client: bool, sequence: int, acknowledgment: int, flags: str, payload: bytes = b"") -> None:
         ports = (40_000, PORT) if from_client else (PORT, 40_000)
-        segment = packets.tcp(*ports, sequence=sequence, acknowledgment=acknowledgment, flags=flags, payload=payload)
+        segment = packets.tcp(
+            *ports, sequence=sequence, acknowledgment=acknowledgment, flags=flags, payload=payload
+        )
         for packet in wrap(*((client, pod) if from_client else (pod, client)), segment):
             frame = packets.ethernet(packet)
             frame = frame[:12] + tags + frame[12:]
@@ -71,9 +77,17 @@ def conversation(family: int, *, tags: bytes = b"", extension: tuple[int, bytes]
 
 
 CONVERSATIONS = {
-    **{f"IPv{family}, {name}": conversation(family, tags=tags) for family in (4, 6) for name, tags in VLAN.items()},
+    **{
+        f"IPv{family}, {name}": conversation(family, tags=tags)
+        for family in (4, 6)
+        for name, tags in VLAN.items()
+    },
     **{f"IPv6 with {name}": conversation(6, extension=header) for name, header in EXTENSIONS.items()},
-    **{f"IPv{family} in fragments of {size}": conversation(family, cuts=size) for family in (4, 6) for size in (24, 48)},
+    **{
+        f"IPv{family} in fragments of {size}": conversation(family, cuts=size)
+        for family in (4, 6)
+        for size in (24, 48)
+    },
 }
 each_conversation = pytest.mark.parametrize("name", CONVERSATIONS)
 

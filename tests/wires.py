@@ -1,8 +1,8 @@
 """Wires of our own between network namespaces: TAP devices, and the packet sockets that stand in for a VLAN interface.
 
-The kernel's own means for rough networks and for VLANs (sch_netem, 8021q) are modules that not every kernel has, and netem does
 The kernel's own means for rough networks and for VLANs (sch_netem, 8021q) are modules that not every kernel has, and netem
 does not say what it did. Here a program (tests/relay.py) carries frames from one device to another; it loses, repeats, delays
+and reorders them from a seed, and counts. Super-packets stay whole, with the virtio header that says how to cut them.
 """
 
 import contextlib

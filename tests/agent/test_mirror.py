@@ -126,7 +126,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
     stage.see(talk.server_ack())
     stage.see(Talk(End(CLIENT, 50000, 1), End(POD, 80, 1)).segment(End(CLIENT, 50000, 1), "A"))
     malformed = packets.ethernet(b"\x45" + bytes(8))
-    fragment = packets.ethernet(packets.ipv4(CLIENT, POD, packets.tcp(1, 80), fragment=0x2000))
+    fragment = packets.ethernet(packets.ipv4(CLIENT, POD, b"", fragment=0x2000))
     arp = packets.ethernet(bytes(46), ethertype=0x0806)
     for packet in (malformed, fragment, fragment, arp):
         stage.see_packets(

@@ -3,7 +3,9 @@
 from enum import Enum
 from typing import NamedTuple
 
+from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.packet import Way
+from podmirror_agent.segment import Segment
 from podmirror_agent.stream import UNKNOWN, End, Hole, Piece, Stream, StreamEvent, Unwanted, distance
 from podmirror_wire.frames import Closed, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.values import Direction, Endpoint
@@ -66,7 +68,7 @@ class Connection:
         """Of the initiator's SYN."""
         self.early: list[ConnectionEvent] = []
         """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
-        self.early_charge: int = 0
+        self._early_charge: int = 0
         """What that took from the budget."""
         self.reset: tuple[Direction, int] | None = None
         """A reset that its receiver may have ignored: its direction and sequence number."""
@@ -90,6 +92,22 @@ class Connection:
         begun = self.state is State.OPEN and first.next != UNKNOWN and second.next != UNKNOWN
         first.ready = begun and first.plain
         second.ready = begun and second.plain
+
+    def hold_early(self, syn: Segment, budget: Budget) -> None:
+        """Keep what comes with a SYN until the connection is open, if there is room for it."""
+        size = syn.length + OVERHEAD_BYTES
+        if self._early_charge or not budget.take(size):
+            return
+        self._early_charge = size
+        first = (syn.sequence + 1) & 0xFFFFFFFF
+        read = self.streams[Direction.TO_RESPONDER].receive_segment(first, syn.payload, syn.length)
+        self.early += self.events(Direction.TO_RESPONDER, read)
+
+    def drop_early(self, budget: Budget) -> None:
+        """Give back what that took."""
+        self.early = []
+        budget.give(self._early_charge)
+        self._early_charge = 0
 
     @property
     def may_be_over(self) -> bool:

@@ -21,7 +21,7 @@ A shed connection is not mirrored, and most of its packets do not pass the kerne
 its end, from the sequence numbers of its SYN and its FIN or RST.
 """
 
-from podmirror_agent.budget import OVERHEAD_BYTES, Budget
+from podmirror_agent.budget import Budget
 from podmirror_agent.connection import Connection, ConnectionEvent, Shed, State
 from podmirror_agent.filters import connection_class
 from podmirror_agent.governor import ALL_KEPT
@@ -175,6 +175,8 @@ class Connections:
         if segment.flags & RST:
             self._receive_reset(segment, direction, connection, now, events)
             return
+        if not segment.flags & (ACK | SYN):
+            return  # no receiver takes it (RFC 9293, 3.10.7.4, fifth)
         connection.reset = None
         if connection.state is State.HANDSHAKE and not self._completes_handshake(
             segment, direction, connection, events
@@ -234,7 +236,7 @@ class Connections:
         now: float,
         events: list[ConnectionEvent],
     ) -> Connection | None:
-        if segment.flags & RST or direction is TO_INITIATOR or not segment.length:
+        if segment.flags & (RST | ACK) != ACK or direction is TO_INITIATOR or not segment.length:
             return None
         if segment.length == 1 and not segment.flags & PSH:
             return None  # a keep-alive probe, whose byte is garbage or old (RFC 9293, 3.8.4)
@@ -264,15 +266,8 @@ class Connections:
                 self._open(connection, events)
             return taken or speaks
         if segment.flags & SYN:
-            if (
-                segment.length
-                and not connection.early_charge
-                and self._budget.take(segment.length + OVERHEAD_BYTES)
-            ):
-                connection.early_charge = segment.length + OVERHEAD_BYTES
-                first = (segment.sequence + 1) & 0xFFFFFFFF
-                read = stream.receive_segment(first, segment.payload, segment.length)
-                connection.early += connection.events(direction, read)
+            if segment.length:
+                connection.hold_early(segment, self._budget)
             return False
         if not segment.flags & ACK:
             return False
@@ -283,7 +278,7 @@ class Connections:
         connection.state = State.OPEN
         events.append(connection.opened())
         events += connection.early
-        self._drop_early(connection)
+        connection.drop_early(self._budget)
 
     def _receive_bytes(
         self, segment: Segment, direction: Direction, connection: Connection, events: list[ConnectionEvent]
@@ -394,15 +389,10 @@ class Connections:
         return connection
 
     def _discard(self, connection: Connection) -> None:
-        self._drop_early(connection)
+        connection.drop_early(self._budget)
         for stream in connection.streams:
             stream.discard()
         self._silent_until.pop(connection.number, None)
-
-    def _drop_early(self, connection: Connection) -> None:
-        connection.early = []
-        self._budget.give(connection.early_charge)
-        connection.early_charge = 0
 
     def _forget(self, connection: Connection) -> None:
         self._discard(connection)

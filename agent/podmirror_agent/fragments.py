@@ -7,6 +7,9 @@ ip_frag_queue in ip_fragment.c, ip6_frag_queue in net/ipv6/reassembly.c) ignores
 the packet for one that overlaps others in any other way (RFC 5722), or that does not agree with them on where the packet ends.
 There already means: within a run, fragments that came one behind the other in their order.
 
+Identifications come around, after 65,536 packets in IPv4, and then the fragments of two packets may be mixed (RFC 4963). The
+receiver tells that by TCP's checksum, and so is it told here: who fragments a packet has filled it in, offloading or not.
+
 A packet that stays incomplete is given up when the kernel would, or when the budget is needed; if the app has it all the same,
 the acknowledgment of its bytes will show the gap.
 """
@@ -26,6 +29,8 @@ MAX_BYTES = 4 << 20
 
 MAX_IPV4_PAYLOAD, MAX_IPV6_PAYLOAD = 65_535 - 20, 65_535
 """Bytes that a packet of fragments can have behind its header: IPv4's length counts the header, too (RFC 791, 3.1)."""
+
+_TCP = 6
 
 _Key = tuple[object, bytes, bytes, int]
 
@@ -106,12 +111,15 @@ class _Partial:
 class Fragments:
     """Puts packets together."""
 
-    def __init__(self, budget: Budget, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, budget: Budget, *, max_bytes: int = MAX_BYTES, verifies_checksums: bool = True
+    ) -> None:
         self.seen: int = 0
         self.lost: int = 0
         """Fragments that were given up."""
         self._budget = budget
         self._max_bytes = max_bytes
+        self._verifies_checksums = verifies_checksums
         self._held: int = 0
         self._partials: OrderedDict[_Key, _Partial] = OrderedDict()
 
@@ -143,17 +151,17 @@ class Fragments:
         whole = partial.payload
         if whole is None:
             return None
+        ends = (fragment.source, fragment.destination)
+        if self._verifies_checksums and partial.protocol == _TCP and not _adds_up(whole, *ends):
+            self._give_up(key)
+            return None
         self._release(self._partials.pop(key))
-        return decode_payload(whole, partial.protocol, fragment.source, fragment.destination)
+        return decode_payload(whole, partial.protocol, *ends)
 
     def expire(self, now: float) -> None:
         """Give up packets whose fragments have not come in time."""
         for key in [key for key, partial in self._partials.items() if partial.due <= now]:
             self._give_up(key)
-
-    def next_deadline(self) -> float | None:
-        """Give the time at which `expire` has something to do."""
-        return min((partial.due for partial in self._partials.values()), default=None)
 
     def _add(self, key: _Key, partial: _Partial, fragment: Fragment, payload: bytes) -> _Verdict:
         size = len(payload) + OVERHEAD_BYTES
@@ -210,3 +218,10 @@ def _holds_tcp_header(fragment: Fragment) -> bool:
     ends = (fragment.source, fragment.destination)
     told = decode_payload(fragment.payload, fragment.protocol, *ends, length=MAX_IPV6_PAYLOAD)
     return told is not Undecoded.MALFORMED
+
+
+def _adds_up(segment: bytes, source: bytes, destination: bytes) -> bool:
+    """Verify TCP's checksum (RFC 1071): the sum of 16-bit words in ones' complement is zero; it is the remainder by 65,535."""
+    words = int.from_bytes(segment + bytes(len(segment) % 2), "big")
+    pseudo_header = int.from_bytes(source + destination, "big") + _TCP + len(segment)
+    return (words + pseudo_header) % 0xFFFF == 0

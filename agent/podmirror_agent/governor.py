@@ -3,9 +3,9 @@
 Theory of operation. What the agent may use flows into an account at a steady rate, up to a limit that lets a short burst pass,
 and what it has used flows out. While the account is overdrawn the agent pauses, and packets wait in the ring. That alone would
 end in a ring that overflows and gaps in every connection. So an overdraft also lowers the number of classes of connections that
-are mirrored, by a quarter; the others are shed whole, in the kernel's filter, where they cost next to nothing. When less than
-two thirds of the allowance are used the number rises again, slowly: the same additive increase and multiplicative decrease with
-which TCP finds its share (RFC 5681, 3.1).
+are mirrored, by a quarter, or at once to the part for which the allowance would have been enough; the others are shed whole, in
+the kernel's filter, where they cost next to nothing. When less than two thirds of the allowance are used the number rises,
+slowly: the same additive increase and multiplicative decrease with which TCP finds its share (RFC 5681, 3.1).
 """
 
 from typing import NamedTuple
@@ -20,6 +20,8 @@ PERIOD_SECONDS = 0.1
 """Between decisions: the period of the kernel's CPU bandwidth control (Documentation/scheduler/sched-bwc.rst)."""
 
 _DECREASE = 0.75
+"""At most; less where the use was further from the allowance."""
+
 _INCREASE = 2
 """Classes a period, so that all are back after 13 seconds."""
 
@@ -28,6 +30,10 @@ _EASE = 2 / 3
 
 _SETTLE_SECONDS = 0.5
 """After a decrease, until it shows: packets that passed the old filter are still in the ring."""
+
+
+MAX_PAUSE_SECONDS = 0.5
+"""At a time, while there is something to shed instead: the ring holds half a second of a busy pod. The rest is owed."""
 
 
 class Verdict(NamedTuple):
@@ -58,10 +64,11 @@ class Governor:
         allowance = self._cores * elapsed
         self._account = min(self._account + allowance - used, self._cores * BURST_SECONDS)
         if self._account < 0:
-            if now >= self._settled_at:
-                self._kept = int(self._kept * _DECREASE)
+            if used > allowance and now >= self._settled_at:
+                self._kept = int(self._kept * min(_DECREASE, allowance / used))
                 self._settled_at = now + _SETTLE_SECONDS
-            return Verdict(self._kept, -self._account / self._cores)
+            pause = -self._account / self._cores
+            return Verdict(self._kept, min(pause, MAX_PAUSE_SECONDS) if self._kept else pause)
         if used < allowance * _EASE and now >= self._settled_at:
             self._kept = min(self._kept + _INCREASE, ALL_KEPT)
         return Verdict(self._kept, 0.0)

@@ -8,7 +8,7 @@ from podmirror_agent.budget import Budget
 from podmirror_agent.connection import Shed
 from podmirror_agent.fastpath import Run
 from podmirror_agent.outbox import Outbox
-from podmirror_wire.frames import ConnectionFrame, Data, Gap, Omitted, Opened
+from podmirror_wire.frames import Closed, ConnectionFrame, Data, Gap, Omitted, Opened
 from podmirror_wire.values import CloseReason, Direction
 
 DEFAULT_WINDOW = 256 * 1024
@@ -32,8 +32,8 @@ class Session:
         self._bytes_seen: int = 0
         self._gaps: int = 0
         self._gap_bytes: int = 0
-        self._last_gap: tuple[int, Direction, int] | None = None
-        """Connection, direction and end of the latest: one that begins there is a part of it."""
+        self._gap_ends: dict[tuple[int, Direction], int] = {}
+        """Of the latest gap of each open connection and direction: one that begins there is a part of it."""
         self._shed_connections: int = 0
         self._shed_bytes: int = 0
 
@@ -96,13 +96,17 @@ class Session:
             event.direction is Direction.TO_RESPONDER or self.wants_responder_bytes
         ):
             if isinstance(event, Gap):
-                self._gaps += self._last_gap != (event.connection, event.direction, event.offset)
+                flow = (event.connection, event.direction)
+                self._gaps += self._gap_ends.get(flow) != event.offset
                 self._gap_bytes += event.length
-                self._last_gap = (event.connection, event.direction, event.offset + event.length)
+                self._gap_ends[flow] = event.offset + event.length
             else:
                 self._bytes_seen += event.length if isinstance(event, Omitted) else len(event.payload)
         elif isinstance(event, Data):
             event = Omitted(event.connection, event.direction, event.offset, len(event.payload))
+        elif isinstance(event, Closed):
+            for direction in Direction:
+                self._gap_ends.pop((event.connection, direction), None)
         self.outbox.send_for(event)
 
     def receive_shed(self, shed: Shed) -> None:

@@ -14,8 +14,10 @@ seen may have been a byte or a FIN that was missed. It is called a gap when the 
 then it stays open (`fin_missed`).
 
 Overlaps are resolved as the receiver's kernel does (Linux, net/ipv4/tcp_input.c, tcp_data_queue_ofo and tcp_ofo_queue): bytes
-that were handed on stay; among parked segments the one that begins first wins where two overlap, and a segment that covers a
-parked one completely replaces it. Urgent data stays where it was sent, as for an app with SO_OOBINLINE (RFC 6093, 3.1).
+that were handed on stay; among parked segments the one that begins first wins where two overlap; a segment that covers a
+parked one completely replaces it; and one that begins where a parked one ends becomes a part of it. A FIN is a part of its
+segment: it counts when the segment is reached, and not at all if others bring more bytes before that. Urgent data stays where
+it was sent, as for an app with SO_OOBINLINE (RFC 6093, 3.1).
 
 A stream whose bytes nobody wants is followed by its sequence numbers alone; its packets may have been cut to their headers.
 
@@ -78,12 +80,30 @@ class End(NamedTuple):
 StreamEvent = Piece | Unwanted | Hole | End
 
 
-class _Parked(NamedTuple):
-    start: int
-    """Offset in the stream, not a sequence number, so that order is plain."""
-    payload: bytes
-    end: int
-    """Start plus the length on the wire."""
+class _Parked:
+    """A segment that waits, or several that were joined."""
+
+    __slots__ = ("end", "fin", "payload", "start")
+
+    def __init__(self, start: int, payload: bytes, end: int, *, fin: bool) -> None:
+        self.start = start
+        """Offset in the stream, not a sequence number, so that order is plain."""
+        self.payload: bytes | bytearray = payload
+        self.end = end
+        """Start plus the length on the wire."""
+        self.fin = fin
+
+    @property
+    def limit(self) -> int:
+        """Behind its last sequence number, that of the FIN included."""
+        return self.end + 1 if self.fin else self.end
+
+    def join(self, following: "_Parked") -> None:
+        """Take in a segment that begins where this one ends."""
+        if not isinstance(self.payload, bytearray):
+            self.payload = bytearray(self.payload)  # which grows without a copy of everything
+        self.payload += following.payload
+        self.end, self.fin = following.end, following.fin
 
 
 class Stream:
@@ -112,7 +132,6 @@ class Stream:
         self._max_parked_bytes = max_parked_bytes
         self._parked: list[_Parked] = []
         self._parked_bytes: int = 0
-        self._fin_offset: int = UNKNOWN
         self._acknowledged: int = 0
         """Offset before which the receiver has every byte; of a missed FIN, the one behind it."""
 
@@ -136,7 +155,7 @@ class Stream:
     @property
     def plain(self) -> bool:
         """Whether it has begun and not ended, and waits for nothing but the next byte."""
-        return self.next != UNKNOWN and not self._parked and self._fin_offset == UNKNOWN
+        return self.next != UNKNOWN and not self._parked and not self.ended
 
     @property
     def fin_missed(self) -> bool:
@@ -155,22 +174,15 @@ class Stream:
         if not -MAX_WINDOW < ahead < MAX_WINDOW:
             return []
         start = self.offset + ahead
+        segment = _Parked(start, payload if self.wanted else b"", start + length, fin=fin)
         events: list[StreamEvent] = []
-        if fin and self._fin_offset == UNKNOWN:
-            self._fin_offset = max(start + length, self.offset)
-        elif self._fin_offset != UNKNOWN:  # nothing follows a FIN
-            length = min(length, self._fin_offset - start)
-            payload = payload[: max(length, 0)]
-        if length > 0:
-            segment = _Parked(start, payload if self.wanted else b"", start + length)
-            if ahead <= 0:
-                self._hand_on(segment, events)
-                self._drain(events)
-            else:
-                self._park(segment, events)
+        if ahead <= 0:
+            self._hand_on(segment, events)
+            self._drain(events)
+        elif segment.limit > start:
+            self._park(segment, events)
         if self._acknowledged > self.offset:
             self._name_holes(events)
-        self._finish(events)
         return events
 
     def receive_acknowledgment(self, acknowledgment: int) -> list[StreamEvent]:
@@ -186,7 +198,6 @@ class Stream:
         events: list[StreamEvent] = []
         self._acknowledged = max(self._acknowledged, self.offset + ahead)
         self._name_holes(events)
-        self._finish(events)
         return events
 
     def receive_reset_of_reverse(self) -> list[StreamEvent]:
@@ -215,32 +226,40 @@ class Stream:
 
     def _name_holes(self, events: list[StreamEvent], *, last: bool = False) -> None:
         """Name what the receiver has and the capture has not; the last number only if it is known to be a byte."""
-        while True:
+        while not self.ended:
             limit = self._acknowledged
-            if self._fin_offset != UNKNOWN:
-                limit = min(limit, self._fin_offset)
-            elif not self._parked and not last:
+            if self._parked:
+                limit = min(limit, self._parked[0].start)
+            elif not last:
                 limit -= 1
             if self.offset >= limit:
                 return
-            self._skip(min(limit, self._parked[0].start) if self._parked else limit, GapReason.MISSED, events)
+            self._skip(limit, GapReason.MISSED, events)
             self._drain(events)
 
     def _hand_on(self, segment: _Parked, events: list[StreamEvent]) -> None:
-        if segment.end <= self.offset:
+        if self.ended or segment.limit <= self.offset:
             return
-        if not self.wanted:
-            events.append(Unwanted(self.offset, segment.end - self.offset))
-            self._advance(segment.end - self.offset)
-            return
-        payload = (
-            segment.payload[self.offset - segment.start :] if segment.start < self.offset else segment.payload
-        )
+        if segment.end > self.offset:
+            if self.wanted:
+                self._hand_on_bytes(segment, events)
+            else:
+                events.append(Unwanted(self.offset, segment.end - self.offset))
+                self._advance(segment.end - self.offset)
+        if segment.fin:
+            self.ended = True
+            self.next = (self.next + 1) & 0xFFFFFFFF
+            events.append(End(self.offset))
+            self.discard()
+
+    def _hand_on_bytes(self, segment: _Parked, events: list[StreamEvent]) -> None:
+        payload = bytes(segment.payload)
+        if segment.start < self.offset:
+            payload = payload[self.offset - segment.start :]
         if payload:
             events.append(Piece(self.offset, payload))
             self._advance(len(payload))
-        if self.offset < segment.end:
-            self._skip(segment.end, GapReason.TRUNCATED, events)
+        self._skip(segment.end, GapReason.TRUNCATED, events)
 
     def _skip(self, to_offset: int, reason: GapReason, events: list[StreamEvent]) -> None:
         length = to_offset - self.offset
@@ -254,16 +273,25 @@ class Stream:
 
     def _park(self, segment: _Parked, events: list[StreamEvent]) -> None:
         index = bisect_right(self._parked, segment.start, key=_start)
-        if index and segment.end <= self._parked[index - 1].end:
-            return
-        if index and self._parked[index - 1].start == segment.start:
-            index -= 1
-        while index < len(self._parked) and self._parked[index].end <= segment.end:
-            self._release(self._parked.pop(index))
         size = len(segment.payload) + OVERHEAD_BYTES
+        if index:
+            before = self._parked[index - 1]
+            if segment.limit <= before.limit:
+                return
+            if before.end == segment.start and self._may_grow(before) and self._has_room(size):
+                self._budget.take(len(segment.payload))
+                self._parked_bytes += len(segment.payload)
+                before.join(segment)
+                return
+            if before.start == segment.start:
+                index -= 1
+        while index < len(self._parked) and self._parked[index].limit <= segment.limit:
+            self._release(self._parked.pop(index))
         while self._parked and self._parked[0].start < segment.start and not self._has_room(size):
             self._skip(self._parked[0].start, GapReason.BUDGET, events)
             self._drain(events)
+        if self.ended:
+            return
         if self.offset >= segment.start or not self._has_room(size):
             self._skip(segment.start, GapReason.BUDGET, events)
             self._hand_on(segment, events)
@@ -272,6 +300,10 @@ class Stream:
         self._budget.take(size)
         self._parked_bytes += size
         self._parked.insert(bisect_right(self._parked, segment.start, key=_start), segment)
+
+    def _may_grow(self, parked: _Parked) -> bool:
+        """Whether nothing is missing at its end, where more is to be joined."""
+        return not parked.fin and (not self.wanted or len(parked.payload) == parked.end - parked.start)
 
     def _has_room(self, size: int) -> bool:
         return (
@@ -289,12 +321,6 @@ class Stream:
         size = len(parked.payload) + OVERHEAD_BYTES
         self._budget.give(size)
         self._parked_bytes -= size
-
-    def _finish(self, events: list[StreamEvent]) -> None:
-        if not self.ended and self._fin_offset != UNKNOWN and self.offset >= self._fin_offset:
-            self.ended = True
-            self.next = (self.next + 1) & 0xFFFFFFFF
-            events.append(End(self.offset))
 
 
 def _start(parked: _Parked) -> int:

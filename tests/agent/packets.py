@@ -1,6 +1,6 @@
 """Builders for the tests of the agent: packets as bytes, segments, and the two ends of a TCP conversation.
 
-Nothing here uses the code under test except for the tuples that it takes; checksums are left zero, as offloading does.
+Nothing here uses the code under test except for the tuples that it takes; checksums are left zero, unless asked for.
 """
 
 import ipaddress
@@ -49,6 +49,14 @@ def tcp(
         + options
         + payload
     )
+
+
+def summed(segment: bytes, source: str, destination: str) -> bytes:
+    """Fill in a TCP segment's checksum (RFC 9293, 3.1)."""
+    pseudo_header = b"".join(ipaddress.ip_address(each).packed for each in (source, destination))
+    words = int.from_bytes(segment + bytes(len(segment) % 2), "big")
+    total = (words + int.from_bytes(pseudo_header, "big") + 6 + len(segment)) % 0xFFFF
+    return segment[:16] + struct.pack("!H", 0xFFFF - total) + segment[18:]
 
 
 def ipv4(

@@ -138,7 +138,7 @@ def test_client_goes_on_after_the_servers_fin(watch, talk):
 def test_simultaneous_close(watch, talk):
     watch.see(*talk.handshake())
     fin = talk.fin()
-    server_fin = talk.send(talk.server, "F")
+    server_fin = talk.send(talk.server, "FA")
 
     assert watch.see(fin, server_fin) == [Ended(1, TO_RESPONDER, 0), Ended(1, TO_INITIATOR, 0), finished()]
 

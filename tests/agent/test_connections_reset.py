@@ -110,15 +110,6 @@ def test_reset_after_the_senders_fin(watch, talk):
     assert watch.see(talk.reset()) == [Closed(1, CloseReason.RESET_BY_INITIATOR, 0)]
 
 
-def test_reset_of_a_late_join_before_the_other_end_spoke(watch, talk):
-    talk.handshake()
-    watch.see(
-        talk.segment(talk.client, "P", b"hi")
-    )  # without ACK, so nothing is known of the server's numbers
-
-    assert watch.see(talk.server_reset()) == [Closed(1, CloseReason.RESET_BY_RESPONDER, 0)]
-
-
 # The same ports again.
 
 

@@ -59,7 +59,8 @@ def conversation(
         segment = packets.tcp(
             *ports, sequence=sequence, acknowledgment=acknowledgment, flags=flags, payload=payload
         )
-        for packet in wrap(*((client, pod) if from_client else (pod, client)), segment):
+        ends = (client, pod) if from_client else (pod, client)
+        for packet in wrap(*ends, packets.summed(segment, *ends)):
             frame = packets.ethernet(packet)
             frame = frame[:12] + tags + frame[12:]
             made.append((frame, len(frame)))

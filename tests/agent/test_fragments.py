@@ -22,6 +22,8 @@ def cut(
     tcp: bytes, edges: list[int], *, six: bool = False, identification: int = 7, before: bytes = b""
 ) -> list[bytes]:
     """Cut a TCP segment at these offsets, multiples of eight, into IP fragments."""
+    ends = V6 if six else V4
+    tcp = packets.summed(tcp, *ends)
     payload, following = (before + tcp, 60) if before else (tcp, 6)
     places = [0, *edges, len(payload)]
     made = []
@@ -29,9 +31,9 @@ def cut(
         more = end < len(payload)
         if six:
             header = struct.pack("!BxHI", following, start | more, identification)
-            made.append(packets.ipv6(*V6, header + payload[start:end], following=44))
+            made.append(packets.ipv6(*ends, header + payload[start:end], following=44))
         else:
-            packet = bytearray(packets.ipv4(*V4, payload[start:end], fragment=start // 8 | 0x2000 * more))
+            packet = bytearray(packets.ipv4(*ends, payload[start:end], fragment=start // 8 | 0x2000 * more))
             packet[4:6] = struct.pack("!H", identification)
             made.append(bytes(packet))
     return made
@@ -101,7 +103,7 @@ def test_any_cut_in_any_order_gives_the_segment(payload, edges, six, before, dat
 def test_any_fragments_give_bytes_that_each_came_from_one_place(pieces, limit):
     """Bytes differ by fragment and place; whatever is put together holds, at each place, what some fragment held there."""
     budget = Budget(limit)
-    fragments = Fragments(budget)
+    fragments = Fragments(budget, verifies_checksums=False)
     header = packets.tcp(40000, 80)
     came: dict[int, set[int]] = {}
     for number, (place, eights, more, _) in enumerate(pieces):
@@ -181,18 +183,6 @@ def test_fragment_that_comes_too_late_begins_a_packet_of_its_own(fragments, budg
     assert budget.held == 0
 
 
-def test_next_deadline_is_that_of_the_first_packet_that_will_be_given_up(fragments):
-    assert fragments.next_deadline() is None
-
-    give(fragments, cut(HELLO, [64], six=True)[0], now=5.0)
-    assert fragments.next_deadline() == 5.0 + IPV6_SECONDS
-    give(fragments, cut(HELLO, [64])[0], now=6.0)
-    assert fragments.next_deadline() == 6.0 + IPV4_SECONDS
-
-    fragments.expire(6.0 + IPV4_SECONDS)
-    assert fragments.next_deadline() == 5.0 + IPV6_SECONDS
-
-
 def test_duplicates_cost_nothing(fragments, budget):
     first = cut(HELLO, [64])[0]
     give(fragments, first)
@@ -239,6 +229,15 @@ def test_fragment_beyond_the_last_one_spoils_the_packet(fragments):
         fragments.receive_fragment(beyond, PATH, 0.0)
         assert fragments.receive_fragment(fragment, PATH, 0.0) is None
         fragments.expire(IPV4_SECONDS)
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_fragments_of_two_packets_are_no_packet(fragments, budget, six):
+    other = packets.tcp(40000, 80, sequence=100, payload=bytes(100))
+
+    assert give(fragments, cut(HELLO, [64], six=six)[0], cut(other, [64], six=six)[1]) == []
+    assert fragments.lost == 2
+    assert budget.held == 0
 
 
 def test_oldest_packet_makes_room(budget):

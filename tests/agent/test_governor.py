@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podmirror_agent.governor import ALL_KEPT, BURST_SECONDS, PERIOD_SECONDS, Governor
+from podmirror_agent.governor import ALL_KEPT, BURST_SECONDS, MAX_PAUSE_SECONDS, PERIOD_SECONDS, Governor
 
 
 class Agent:
@@ -50,6 +50,15 @@ def test_agent_that_wants_more_is_held_to_its_allowance(appetite):
     used = (agent.cpu - before[0]) / (agent.now - before[1])
     assert 0.05 <= used <= 0.1 + BURST_SECONDS * 0.1 / 60
     assert 0 < agent.kept < ALL_KEPT
+
+
+def test_burst_far_beyond_the_allowance_is_shed_at_once():
+    governor = Governor(0.02, cpu=0.0, now=0.0)
+
+    verdict = governor.measure(PERIOD_SECONDS, PERIOD_SECONDS)
+
+    assert 0 < verdict.kept <= ALL_KEPT * 0.02
+    assert verdict.pause == MAX_PAUSE_SECONDS
 
 
 def test_connections_come_back_when_the_load_is_gone():

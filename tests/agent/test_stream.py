@@ -215,12 +215,40 @@ def test_no_byte_follows_the_end():
     assert give(stream, 1004, b"more") == []
 
 
-def test_no_byte_beyond_a_fin_that_came_early_is_handed_on():
+def test_data_that_covers_a_fin_that_came_early_replaces_it():
     stream = begun(1000)
     give(stream, 1003, fin=True)
     give(stream, 1003, b"more")
 
-    assert give(stream, 1000, b"bye") == [Piece(0, b"bye"), End(3)]
+    assert give(stream, 1000, b"bye") == [Piece(0, b"bye"), Piece(3, b"more")]
+
+
+def test_data_that_goes_beyond_a_fin_that_came_early_makes_it_old():
+    stream = begun(1000)
+    give(stream, 1003, fin=True)
+
+    assert give(stream, 1000, b"goodbye") == [Piece(0, b"goodbye")]
+    assert give(stream, 1007, fin=True) == [End(7)]
+
+
+def test_fin_of_old_bytes_ends_nothing():
+    stream = begun(1000)
+    give(stream, 1000, b"hello")
+
+    assert give(stream, 1000, b"hell", fin=True) == []
+    assert give(stream, 1000, b"hello", fin=True) == [End(5)]
+
+
+def test_parked_segment_is_joined_to_the_one_that_ends_where_it_begins():
+    budget = Budget(PLENTY)
+    stream = begun(0, budget)
+    give(stream, 10, b"1" * 10)
+    give(stream, 20, b"2" * 10, fin=True)
+
+    assert budget.held == 20 + OVERHEAD_BYTES
+    assert give(stream, 10, b"3" * 15) == give(stream, 15, b"4" * 10) == []
+    assert give(stream, 0, b"0" * 10) == [Piece(0, b"0" * 10), Piece(10, b"1" * 10 + b"2" * 10), End(30)]
+    assert budget.held == 0
 
 
 # Overlaps, as Linux resolves them.
@@ -278,14 +306,14 @@ def test_segment_that_a_parked_one_covers_is_dropped():
 def test_segment_that_covers_several_parked_ones_replaces_them_all():
     budget = Budget(PLENTY)
     stream = begun(0, budget)
-    for start in (4, 6, 8):
+    for start in (3, 6, 8):
         give(stream, start, b"--")
-    give(stream, 10, b"tail")
+    give(stream, 11, b"tail")
 
     give(stream, 2, b"22222222")
 
     assert budget.held == 8 + 4 + 2 * OVERHEAD_BYTES
-    assert text(give(stream, 0, b"00")) == b"00" + b"22222222" + b"tail"
+    assert text(give(stream, 0, b"00") + give(stream, 10, b"-")) == b"00" + b"22222222" + b"-tail"
 
 
 def test_segment_across_what_was_handed_on_and_what_is_parked():

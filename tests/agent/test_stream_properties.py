@@ -174,7 +174,7 @@ def test_any_budget_gives_every_byte_or_names_it(truth, sequence, limit, data):
 
 
 class LinuxReceiver:
-    """tcp_data_queue and tcp_data_queue_ofo of net/ipv4/tcp_input.c, for a queue without coalescing."""
+    """tcp_data_queue and tcp_data_queue_ofo of net/ipv4/tcp_input.c, where all that can be coalesced is."""
 
     def __init__(self) -> None:
         self.read = b""
@@ -193,8 +193,14 @@ class LinuxReceiver:
 
     def _queue(self, start: int, payload: bytes) -> None:
         end = start + len(payload)
-        if any(first <= start and end <= first + len(other) for first, other in self.queue):
-            return  # all of it is there
+        before = max((index for index, (first, _) in enumerate(self.queue) if first <= start), default=None)
+        if before is not None:
+            first, other = self.queue[before]
+            if end <= first + len(other):
+                return  # all of it is there
+            if first + len(other) == start:
+                self.queue[before] = (first, other + payload)
+                return
         kept = [
             (first, other)
             for first, other in self.queue

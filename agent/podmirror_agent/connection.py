@@ -110,6 +110,11 @@ class Connection:
         self._early_charge = 0
 
     @property
+    def was_answered(self) -> bool:
+        """Whether the responder's SYN was seen, and not only what it says of another connection of these ports."""
+        return self.streams[Direction.TO_INITIATOR].next != UNKNOWN
+
+    @property
     def may_be_over(self) -> bool:
         """Whether both directions have ended, as far as can be told if a FIN was missed."""
         first, second = self.streams

@@ -48,7 +48,6 @@ SILENCE_SECONDS = 1.0
 retransmit what was lost after a fifth of a second (TCP_RTO_MIN) or a round trip."""
 
 EXPIRY_INTERVAL_SECONDS = 5.0
-
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
 
 
@@ -258,9 +257,10 @@ class Connections:
                 if connection_class(connection.initiator[1]) >= self.kept:
                     self._shed(connection, events)
                     return False
-            # More than the SYN acknowledged: the app got the SYN's data, and can answer before the handshake ends. Else it
-            # speaks only when the handshake is over, so that the initiator's part in its end was missed.
-            taken = bool(connection.early) and segment.acknowledgment == stream.next
+            # The app got the SYN's data, and can answer before the handshake ends. Else it acknowledges bytes, or speaks,
+            # only when the handshake is over, so that the initiator's part in its end was missed.
+            ahead = distance(segment.acknowledgment, stream.next)
+            taken = not ahead if connection.early else 0 < ahead < MAX_WINDOW and connection.was_answered
             speaks = not segment.flags & SYN and bool(segment.length or segment.flags & FIN)
             if taken or speaks:
                 self._open(connection, events)

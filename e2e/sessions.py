@@ -3,8 +3,11 @@
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 from e2e.cluster import E2ECluster, until
 
@@ -56,6 +59,9 @@ class Podmirror:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
-            self.process.kill()
+            command = psutil.Process(self.process.pid).children(recursive=True)  # of exec
+            for process in (self.process, *command):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             self.process.wait()
         self._folder.cleanup()

@@ -119,6 +119,19 @@ def test_connections_are_closed_towards_every_layer_when_the_agent_ends(stage, t
 # The ledger.
 
 
+def test_gap_that_grows_counts_once_whatever_other_connections_miss(stage, talk):
+    session = stage.session(80)
+    other = Talk(End(CLIENT, 40001, 7000), End(POD, 80, 9000))
+    stage.see(*talk.handshake(), *other.handshake())
+    for _ in range(3):
+        for each in (talk, other):
+            each.says(b"missed")
+            stage.see(each.server_ack())
+
+    counts = stage.counts(session)
+    assert (counts["gaps"], counts["gap_bytes"]) == (2, 2 * (3 * 6 - 1))  # the last may have been a FIN
+
+
 def test_ledger_counts_what_was_seen_and_lost(stage, talk):
     session = stage.session(80)
     stage.see(*talk.handshake(), talk.says(b"hello"), talk.answers(b"200"))

@@ -4,8 +4,10 @@ Theory of operation. What the agent may use flows into an account at a steady ra
 and what it has used flows out. While the account is overdrawn the agent pauses, and packets wait in the ring. That alone would
 end in a ring that overflows and gaps in every connection. So an overdraft also lowers the number of classes of connections that
 are mirrored, by a quarter, or at once to the part for which the allowance would have been enough; the others are shed whole, in
-the kernel's filter, where they cost next to nothing. When less than two thirds of the allowance are used the number rises,
-slowly: the same additive increase and multiplicative decrease with which TCP finds its share (RFC 5681, 3.1).
+the kernel's filter, where they cost next to nothing. So does a ring that overflowed although the agent used less than it may:
+then others have the CPU, and it is better to lose whole connections than a part of each. When less than two thirds of the
+allowance are used the number rises, slowly: the same additive increase and multiplicative decrease with which TCP finds its
+share (RFC 5681, 3.1).
 """
 
 from typing import NamedTuple
@@ -57,18 +59,24 @@ class Governor:
         self._kept = ALL_KEPT
         self._settled_at = now
 
-    def measure(self, cpu: float, now: float) -> Verdict:
-        """Take the CPU time that the process has used in all, in seconds, at a monotonic time."""
+    def measure(self, cpu: float, now: float, *, dropped: bool = False) -> Verdict:
+        """Take the CPU time that the process has used in all, in seconds, at a monotonic time.
+
+        `dropped` says whether the ring overflowed since the last time: then others have the CPU, and less must do.
+        """
         used, elapsed = cpu - self._cpu, now - self._now
         self._cpu, self._now = cpu, now
         allowance = self._cores * elapsed
         self._account = min(self._account + allowance - used, self._cores * BURST_SECONDS)
-        if self._account < 0:
-            if used > allowance and now >= self._settled_at:
-                self._kept = int(self._kept * min(_DECREASE, allowance / used))
-                self._settled_at = now + _SETTLE_SECONDS
+        overdrawn = self._account < 0
+        overspent = overdrawn and used > allowance
+        if (overspent or dropped) and now >= self._settled_at:
+            share = allowance / used if overspent else 1.0
+            self._kept = int(self._kept * min(_DECREASE, share))
+            self._settled_at = now + _SETTLE_SECONDS
+        if overdrawn:
             pause = -self._account / self._cores
             return Verdict(self._kept, min(pause, MAX_PAUSE_SECONDS) if self._kept else pause)
-        if used < allowance * _EASE and now >= self._settled_at:
+        if used < allowance * _EASE and not dropped and now >= self._settled_at:
             self._kept = min(self._kept + _INCREASE, ALL_KEPT)
         return Verdict(self._kept, 0.0)

@@ -153,9 +153,11 @@ class Server:
     async def _keep_to_budget(self, cores: float) -> None:
         loop = asyncio.get_running_loop()
         governor = Governor(cores, time.process_time(), loop.time())
+        drops = self._capture.drops()
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
-            verdict = governor.measure(time.process_time(), loop.time())
+            before, drops = drops, self._capture.drops()
+            verdict = governor.measure(time.process_time(), loop.time(), dropped=drops > before)
             if verdict.kept != self._mirror.interest.kept:
                 log.info(
                     "mirroring %d of 256 classes of connections, to keep to %g CPUs", verdict.kept, cores

@@ -61,6 +61,16 @@ def test_burst_far_beyond_the_allowance_is_shed_at_once():
     assert verdict.pause == MAX_PAUSE_SECONDS
 
 
+def test_overflow_sheds_though_the_allowance_is_not_used_up():
+    governor = Governor(0.5, cpu=0.0, now=0.0)
+
+    starved = [governor.measure(0.001 * step, PERIOD_SECONDS * step, dropped=True) for step in range(1, 21)]
+
+    assert starved[-1].kept < ALL_KEPT / 2
+    assert all(verdict.pause == 0 for verdict in starved)
+    assert governor.measure(0.03, 10.0).kept > starved[-1].kept
+
+
 def test_connections_come_back_when_the_load_is_gone():
     agent = Agent(cores=0.1)
     agent.live(appetite=5.0, seconds=30)

@@ -15,9 +15,15 @@ INTERRUPTED = 130
 """128 + SIGINT, as a shell says it."""
 
 _COMMANDS = {
+    "agents": ("podmirror.commands.agents", "List the agents there are, and end what can be ended."),
+    "completion": ("podmirror.commands.completion", "Print what makes a shell complete podmirror's words."),
+    "config": ("podmirror.commands.config", "Show which options hold, and where each comes from."),
     "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),
     "exec": ("podmirror.commands.execute", "Run a command with the target's traffic."),
+    "doctor": ("podmirror.commands.doctor", "Try what this cluster allows, without leaving a trace."),
+    "ls": ("podmirror.commands.ls", "List what can be mirrored."),
     "mirror": ("podmirror.commands.mirror", "Mirror the target's traffic to a process that already runs."),
+    "rbac": ("podmirror.commands.rbac", "Print the Role and RoleBinding that podmirror needs."),
 }
 
 

@@ -36,6 +36,15 @@ class _Type(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+_CLUSTER_OPTIONS = [
+    click.option("-n", "--namespace", help="Namespace of the target (default: the context's)."),
+    click.option("--context", help="Context of the kubeconfig (default: the current one)."),
+]
+
+agent_image_option = click.option(
+    "--agent-image", default=DEFAULT_IMAGE, show_default=True, help="Image of the agent."
+)
+
 _TARGET_OPTIONS = [
     click.option(
         "-t",
@@ -44,9 +53,8 @@ _TARGET_OPTIONS = [
         required=True,
         help="pod/NAME or deployment/NAME[/container/C]",
     ),
-    click.option("-n", "--namespace", help="Namespace of the target (default: the context's)."),
-    click.option("--context", help="Context of the kubeconfig (default: the current one)."),
-    click.option("--agent-image", default=DEFAULT_IMAGE, show_default=True, help="Image of the agent."),
+    *_CLUSTER_OPTIONS,
+    agent_image_option,
     click.option(
         "--image-pull-policy",
         type=click.Choice(["Always", "IfNotPresent", "Never"]),
@@ -149,6 +157,28 @@ ports_option = click.option(
     multiple=True,
     help="Port of the pod, and the local port to deliver to; may be repeated.",
 )
+
+
+optional_target_option = click.option(
+    "-t", "--target", type=_Type("TARGET", Target.parse), help="A target as of `mirror`."
+)
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)
+
+
+def cluster_options(command: Command) -> Command:
+    """Add the options that name a cluster and a namespace in it."""
+    for option in reversed(_CLUSTER_OPTIONS):
+        command = option(command)
+    return command
 
 
 def target_options(command: Command) -> Command:

@@ -78,6 +78,9 @@ class Cluster:
         self.context = context
         self.core = client.CoreV1Api(api_client)
         self.apps = client.AppsV1Api(api_client)
+        self.batch = client.BatchV1Api(api_client)
+        self.authorization = client.AuthorizationV1Api(api_client)
+        self.authentication = client.AuthenticationV1Api(api_client)
 
     @classmethod
     def connect(cls, context: str | None, namespace: str | None) -> Self:

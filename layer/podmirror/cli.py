@@ -5,9 +5,20 @@ import importlib
 import os
 import sys
 import threading
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from podmirror.configuration import (
+    Configuration,
+    check_names,
+    defaults_for,
+    load,
+    option_name,
+    read_environment,
+    variable_of,
+)
 from podmirror.errors import PodmirrorError
 from podmirror_wire.version import __version__
 
@@ -19,8 +30,8 @@ _COMMANDS = {
     "completion": ("podmirror.commands.completion", "Print what makes a shell complete podmirror's words."),
     "config": ("podmirror.commands.config", "Show which options hold, and where each comes from."),
     "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),
-    "exec": ("podmirror.commands.execute", "Run a command with the target's traffic."),
     "doctor": ("podmirror.commands.doctor", "Try what this cluster allows, without leaving a trace."),
+    "exec": ("podmirror.commands.execute", "Run a command with the target's traffic."),
     "ls": ("podmirror.commands.ls", "List what can be mirrored."),
     "mirror": ("podmirror.commands.mirror", "Mirror the target's traffic to a process that already runs."),
     "rbac": ("podmirror.commands.rbac", "Print the Role and RoleBinding that podmirror needs."),
@@ -37,7 +48,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
-        return command
+        return read_environment(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         with formatter.section("Commands"):
@@ -46,12 +57,45 @@ class _LazyGroup(click.Group):
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def podmirror() -> None:
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="PODMIRROR_CONFIG",
+    help="Options as TOML (default: podmirror.toml here, in a folder above, or in the user's configuration).",
+)
+@click.pass_context
+def podmirror(ctx: click.Context, config_file: Path | None) -> None:
     """Copy a Kubernetes pod's live TCP traffic to a process on this machine, without touching that traffic.
 
     Exit codes: 0 all went well; 2 usage; 3 more was lost than --max-loss allows; 4 the agent or the tunnel was lost;
     5 refused or not started. `exec` gives its command's own code first.
+
+    Every option can also be given in podmirror.toml, and as an environment variable: --agent-image is PODMIRROR_AGENT_IMAGE.
     """
+    configuration = ctx.obj = load(config_file)
+    name = ctx.invoked_subcommand
+    if configuration.path is None or name is None:
+        return
+    check_names(configuration, _option_names(ctx))
+    command = podmirror.get_command(ctx, name)
+    if command is None:
+        return
+    holding = defaults_for(configuration, name, command)
+    ctx.default_map = {name: holding}
+    if holding and not configuration.given:
+        names = sorted(option_name(each) for each in command.params if each.name in holding)
+        _say(f"options of {configuration.path} hold here: {', '.join(names)}")
+
+
+def _option_names(ctx: click.Context) -> dict[str, list[str]]:
+    """Give the names of the options of each command."""
+    names = {}
+    for name in _COMMANDS:
+        command = podmirror.get_command(ctx, name)
+        assert command is not None, "it is one of ours"
+        names[name] = [option_name(each) for each in command.params if option_name(each)]
+    return names
 
 
 def main() -> int:
@@ -70,6 +114,7 @@ def _run() -> int:
     try:
         result = podmirror.main(standalone_mode=False)
     except click.ClickException as error:
+        _name_origin(error)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
@@ -85,6 +130,18 @@ def _run() -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _name_origin(error: click.ClickException) -> None:
+    """Say where a bad value came from, if it was not the command line."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return
+    source = error.ctx.get_parameter_source(str(error.param.name))
+    if source is ParameterSource.ENVIRONMENT:
+        error.message += f" (from {variable_of(error.param)})"
+    elif source is ParameterSource.DEFAULT_MAP:
+        configuration = error.ctx.find_object(Configuration)
+        error.message += f" (from {configuration.path if configuration else 'the configuration'})"
 
 
 def _say(text: str) -> None:

@@ -84,6 +84,12 @@ _TARGET_OPTIONS = [
         help="Shed connections rather than let the agent use more CPU than this on average.",
     ),
     click.option(
+        "--agent-memory",
+        type=click.IntRange(min=1),
+        metavar="MIB",
+        help="For the agent's buffers (default: 64, or what the pod's memory limit has room for).",
+    ),
+    click.option(
         "--allow-host-network",
         is_flag=True,
         help="Admit a pod in which all of its node's traffic is visible.",

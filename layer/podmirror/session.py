@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost
+from podmirror.errors import AgentLost, NotStarted
 from podmirror.link import GOODBYE_SECONDS, Link
 from podmirror.progress import Progress
 from podmirror.target import Target
@@ -20,6 +20,7 @@ from podmirror_wire.version import __version__
 
 if TYPE_CHECKING:
     from podmirror.kube.inject import Injection
+    from podmirror.kube.resolve import ResolvedTarget
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
@@ -39,6 +40,8 @@ class SessionOptions:
     agent_log_level: str = "info"
     agent_cpu: float | None = None
     """Cores that the agent may use on average; None for no limit."""
+    agent_memory: int | None = None
+    """MiB for the agent's buffers; None for what the pod's memory limit has room for."""
     image_pull_policy: str | None = None
     allow_host_network: bool = False
 
@@ -127,6 +130,8 @@ async def open_session(
         cluster = await in_daemon_thread(lambda: Cluster.connect(options.context, options.namespace))
         target = await resolve(cluster, options.target, host_network=options.allow_host_network)
         step.done = f"resolved {options.target}: {target}"
+    for note in target.surroundings.notes:
+        progress.note(note)
     spec = AgentSpec(
         name=options.agent_name or new_agent_name(),
         image=options.agent_image,
@@ -136,6 +141,7 @@ async def open_session(
         ttl=options.agent_ttl,
         log_level=options.agent_log_level,
         cpu=options.agent_cpu,
+        memory=options.agent_memory or _memory_beside(target),
     )
     with progress.step(f"injecting an agent into {target}") as step:
         injection = await inject(cluster, target, spec)
@@ -154,6 +160,15 @@ async def open_session(
     finally:
         await session.part("the session is over")
         await stream.close()
+
+
+def _memory_beside(target: "ResolvedTarget") -> int:
+    from podmirror.kube.headroom import agent_budget
+
+    try:
+        return agent_budget(target.surroundings.memory_limit)
+    except NotStarted as error:
+        raise NotStarted(f"{target} {error}") from error
 
 
 def _note_injection(injection: "Injection", progress: Progress) -> None:

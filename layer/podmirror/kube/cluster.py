@@ -21,6 +21,9 @@ import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import should_bypass_proxies
+from kubernetes.utils.quantity import (
+    parse_quantity as parse_quantity,
+)  # for those who may not import the client
 
 from podmirror.errors import NotStarted
 
@@ -79,6 +82,7 @@ class Cluster:
         self.core = client.CoreV1Api(api_client)
         self.apps = client.AppsV1Api(api_client)
         self.batch = client.BatchV1Api(api_client)
+        self.custom = client.CustomObjectsApi(api_client)
         self.authorization = client.AuthorizationV1Api(api_client)
         self.authentication = client.AuthenticationV1Api(api_client)
 

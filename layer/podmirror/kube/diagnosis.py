@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from podmirror.errors import NotStarted
 from podmirror.kube.access import whoami
-from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.cluster import Cluster
 from podmirror.kube.ephemeral import AgentSpec
 from podmirror.kube.hazards import notes_of, refusal_of
 from podmirror.kube.inject import candidate_ports, new_agent_name
@@ -14,6 +13,7 @@ from podmirror.kube.permissions import Access, AgentMode, needed
 from podmirror.kube.preflight import Subject, Trial, pod_to_try, try_all
 from podmirror.kube.rolemanifests import Subject as RoleSubject
 from podmirror.kube.rolemanifests import privileged_namespace, role_manifests
+from podmirror.kube.surroundings import node_of
 from podmirror.target import Target
 from podmirror_wire.handshake import new_secret, verifier_of
 
@@ -43,7 +43,8 @@ class Diagnosis:
         """Give what there is to say about a trial."""
         missing = _sentences([each for each in trial.missing if not each.optional])
         spared = [
-            f"works without it, but {each}" for each in _sentences([each for each in trial.missing if each.optional])
+            f"works without it, but {each}"
+            for each in _sentences([each for each in trial.missing if each.optional])
         ]
         return [*missing, *trial.refusals, *trial.notes, *spared]
 
@@ -118,9 +119,7 @@ def _access(access: Access) -> dict[str, Any]:
     }
 
 
-async def diagnose(
-    cluster: Cluster, target: Target | None, image: str, agent_namespace: str
-) -> Diagnosis:
+async def diagnose(cluster: Cluster, target: Target | None, image: str, agent_namespace: str) -> Diagnosis:
     """Try all ways.
 
     Raises:
@@ -144,18 +143,10 @@ async def diagnose(
         notes.append(why)
     else:
         about = f"tried as {user.name} on pod {cluster.namespace}/{pod.metadata.name}"
-        hazard = refusal_of(pod, await _node_of(cluster, pod))
+        hazard = refusal_of(pod, await node_of(cluster, pod))
         if hazard:
             for trial in trials:
                 trial.refusals.append(f"the pod {hazard}")
         notes += notes_of(pod)
     kind = target.kind.value if target is not None else None
     return Diagnosis(cluster.namespace, agent_namespace, kind, user, about, trials, notes)
-
-
-async def _node_of(cluster: Cluster, pod: Any) -> Any:
-    """Read the pod's node; None without the permission, which is not needed."""
-    try:
-        return await cluster.call(cluster.core.read_node, pod.spec.node_name)
-    except (Refusal, NotStarted):
-        return None

@@ -54,6 +54,8 @@ class AgentSpec:
     log_level: str
     cpu: float | None = None
     """Cores that it may use on average; None for no limit."""
+    memory: int | None = None
+    """MiB for its buffers; None for the agent's own default."""
 
 
 def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
@@ -82,6 +84,7 @@ def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
             *("-t", f"{spec.ttl:.15g}"),
             *("--log-level", spec.log_level),
             *(("--cpu", f"{spec.cpu:.15g}") if spec.cpu is not None else ()),
+            *(("--memory", str(spec.memory)) if spec.memory is not None else ()),
         ],
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -7,9 +7,6 @@ it was tried on such a cluster and which was read in the documentation of the th
 from collections.abc import Mapping
 from typing import Any
 
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-"""On the API server's image of a static pod (kubernetes pkg/kubelet/types/pod_update.go)."""
-
 _VIRTUAL_NODE_LABELS = {
     ("eks.amazonaws.com/compute-type", "fargate"): "AWS Fargate",
     ("type", "virtual-kubelet"): "a virtual kubelet",
@@ -24,12 +21,9 @@ def refusal_of(pod: Any, node: Any = None) -> str:
         pod: The pod.
         node: Its node, if that could be read.
     """
-    annotations, labels = _metadata(pod)
-    if MIRROR_ANNOTATION in annotations:
-        return "is a static pod, which takes no ephemeral containers"
     if _system(pod, node) == "windows":
         return "runs on a Windows node, and the agent is a Linux program"
-    provider = _virtual_provider(pod, node, labels)
+    provider = _virtual_provider(pod, node)
     if provider:
         return f"runs on {provider}, where no packets can be captured beside it"
     return ""
@@ -99,13 +93,13 @@ def _system(pod: Any, node: Any) -> str:
     return str((pod.spec.node_selector or {}).get("kubernetes.io/os", ""))
 
 
-def _virtual_provider(pod: Any, node: Any, labels: Mapping[str, str]) -> str:
+def _virtual_provider(pod: Any, node: Any) -> str:
     node_labels = (node.metadata.labels or {}) if node is not None else {}
     for (label, value), provider in _VIRTUAL_NODE_LABELS.items():
         if node_labels.get(label) == value:
             return provider
     name = pod.spec.node_name or ""
-    if "eks.amazonaws.com/fargate-profile" in labels or name.startswith("fargate-"):
+    if "eks.amazonaws.com/fargate-profile" in _metadata(pod)[1] or name.startswith("fargate-"):
         return "AWS Fargate"
     if name.startswith("virtual-node-aci") or (pod.spec.node_selector or {}).get("type") == "virtual-kubelet":
         return "a virtual kubelet"

@@ -61,7 +61,9 @@ class RoleRules:
                     yield Access(self.namespace, rule.group, resource, verb, rule.optional)
 
 
-_PODS = Rule("", ("pods",), ("get", "list", "watch"), "to find and follow pods, and see an agent start and end")
+_PODS = Rule(
+    "", ("pods",), ("get", "list", "watch"), "to find and follow pods, and see an agent start and end"
+)
 _PORT_FORWARD = Rule(
     "",
     ("pods/portforward",),

@@ -119,14 +119,14 @@ async def _try_job(cluster: Cluster, subject: Subject) -> Trial:
             trial.refusals.append(_first_line(refusal))
         else:
             # Creating pods is no permission that podmirror needs; without it the server's warning has to do.
-            trial.notes.append("quotas and policies for the Job's pod were not tried, since you may not create pods")
+            trial.notes.append(
+                "quotas and policies for the Job's pod were not tried, since you may not create pods"
+            )
             await _take_warnings(cluster, subject.agent_namespace, warnings, trial)
     return trial
 
 
-async def _dry_run_job(
-    cluster: Cluster, namespace: str, manifest: dict[str, Any], trial: Trial
-) -> list[str]:
+async def _dry_run_job(cluster: Cluster, namespace: str, manifest: dict[str, Any], trial: Trial) -> list[str]:
     """Send the Job, and give the warnings that the server answers with."""
     try:
         _, _, headers = await cluster.call(
@@ -171,7 +171,9 @@ def _first_line(refusal: Refusal) -> str:
 
 def _first_container_id(pod: Any) -> str:  # kubernetes has no types
     statuses = pod.status.container_statuses if pod is not None else None
-    return next((each.container_id for each in statuses or [] if each.container_id), "containerd://" + "0" * 64)
+    return next(
+        (each.container_id for each in statuses or [] if each.container_id), "containerd://" + "0" * 64
+    )
 
 
 async def pod_to_try(cluster: Cluster, target: Target | None) -> tuple[Any, str]:

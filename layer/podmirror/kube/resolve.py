@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.surroundings import Surroundings, look_around
 from podmirror.target import Kind, Target
 
 
@@ -18,6 +19,7 @@ class ResolvedTarget:
     node: str
     container: str | None
     """The container that the user named."""
+    surroundings: Surroundings = Surroundings()
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
@@ -50,7 +52,8 @@ async def resolve(cluster: Cluster, target: Target, *, host_network: bool = Fals
             f"pod {cluster.namespace}/{pod.metadata.name} uses its node's network (hostNetwork), where the agent would see "
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
-    return ResolvedTarget(cluster.namespace, pod.metadata.name, pod.spec.node_name, target.container)
+    around = await look_around(cluster, pod)
+    return ResolvedTarget(cluster.namespace, pod.metadata.name, pod.spec.node_name, target.container, around)
 
 
 def unfitness(pod: Any) -> str:  # kubernetes has no types

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
+from podmirror.kube.cluster import Refusal
+
 
 class FakeCluster:
     """Answers each call by the name of the client's method: with a value, an exception, or what a function gives."""
@@ -12,7 +14,7 @@ class FakeCluster:
     def __init__(self, **answers: Any) -> None:
         self.namespace = "shop"
         self.context = "fake"
-        self.answers = answers
+        self.answers = {"read_node": Refusal(403, "Forbidden", "nodes are not for you"), **answers}
         self.calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
         self.core = self.apps = _Names()
         self.changes: list[Any] = []

@@ -16,6 +16,7 @@ This is the agent's only module that needs Linux.
 
 import contextlib
 import ctypes
+import fcntl
 import logging
 import mmap
 import os
@@ -64,6 +65,9 @@ _ADDRESS = struct.Struct(
 )  # struct sockaddr_ll: family, protocol, interface, hardware type, packet type
 _ADDRESS_OFFSET = 48  # TPACKET_ALIGN(sizeof(struct tpacket3_hdr))
 _STATISTICS = struct.Struct("@III")
+_SIOCGIFNAME = 0x8910  # linux/sockios.h
+_INTERFACE_REQUEST = struct.Struct("@16si20x")
+"""struct ifreq of linux/if.h: name, index, and the rest of its union."""
 
 
 class Capture:
@@ -73,7 +77,8 @@ class Capture:
         """Open the socket; needs CAP_NET_RAW.
 
         Args:
-            control_port: The agent's own port, whose traffic on loopback is never captured.
+            control_port: The agent's own port, whose traffic on loopback is never captured; 0 if it is in another
+                namespace than what is captured.
             blocks: Ring size in blocks of `BLOCK_BYTES`.
 
         Raises:
@@ -190,7 +195,9 @@ class Capture:
     def _name(self, interface: int) -> str:
         if interface not in self._names:
             try:
-                self._names[interface] = socket.if_indextoname(interface)
+                # By this socket, since the namespace that it was opened in may be another than the process's.
+                request = fcntl.ioctl(self._socket, _SIOCGIFNAME, _INTERFACE_REQUEST.pack(b"", interface))
+                self._names[interface] = _INTERFACE_REQUEST.unpack(request)[0].rstrip(b"\0").decode()
             except OSError:  # it is gone already
                 self._names[interface] = f"if{interface}"
         return self._names[interface]

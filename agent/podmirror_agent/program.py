@@ -2,6 +2,7 @@
 
 The order of the start matters. The listener comes first, so that a port that is taken is known before anything is captured;
 then the packet socket, which needs CAP_NET_RAW; then every capability is dropped; only then is a byte read from anyone.
+An agent that is a Job's pod listens in its own network and opens the packet socket in the target's.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -18,6 +20,7 @@ from podmirror_agent import fastpath
 from podmirror_agent.budget import Budget
 from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.mirror import Mirror
+from podmirror_agent.neighbour import NeighbourNotReached, call_in, network_namespace_of
 from podmirror_agent.privileges import drop_capabilities
 from podmirror_agent.server import Server, bind_first_free
 from podmirror_wire.version import __version__
@@ -41,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     try:
         listener = bind_first_free(arguments.ports)
-        capture = _open_capture(listener.getsockname()[1], arguments.ring)
-    except OSError as error:
+        capture = _open_capture(listener.getsockname()[1], arguments)
+    except (OSError, NeighbourNotReached) as error:
         return _end(str(error), EXIT_NOT_STARTED)
     try:
         reason = asyncio.run(_serve(arguments, listener, capture))
@@ -94,6 +97,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="CORES",
         help="shed connections rather than use more than this on average (default: no limit)",
     )
+    parser.add_argument(
+        "--container",
+        type=_container,
+        metavar="ID",
+        help="sniff in the network of this container of the node (default: in one's own)",
+    )
+    parser.add_argument("--host-network", action="store_true", help="also if that is the node's own network")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     return parser.parse_args(argv)
 
@@ -112,6 +122,13 @@ def _cores(text: str) -> float:
     return cores
 
 
+def _container(text: str) -> str:
+    identifier = text.rpartition("://")[2]
+    if not re.fullmatch(r"[0-9a-f]{12,64}", identifier):
+        raise argparse.ArgumentTypeError(f"{text} is no container ID, which has hexadecimal digits")
+    return identifier
+
+
 def _verifier(text: str) -> bytes:
     verifier = bytes.fromhex(text)
     if len(verifier) != 32:
@@ -119,9 +136,16 @@ def _verifier(text: str) -> bytes:
     return verifier
 
 
-def _open_capture(control_port: int, ring: int) -> Capture:
+def _open_capture(control_port: int, arguments: argparse.Namespace) -> Capture:
+    blocks = (arguments.ring << 20) // BLOCK_BYTES
     try:
-        capture = Capture(control_port, blocks=(ring << 20) // BLOCK_BYTES)
+        if arguments.container is None:
+            capture = Capture(control_port, blocks=blocks)
+        else:
+            proc = Path(os.environ.get("PODMIRROR_PROC", "/proc"))
+            admitted = arguments.host_network
+            with network_namespace_of(arguments.container, proc=proc, host_network=admitted) as namespace:
+                capture = call_in(namespace, lambda: Capture(0, blocks=blocks))
     except PermissionError as error:
         raise PermissionError(
             f"the packet socket needs CAP_NET_RAW, which this container does not have ({error}); "

@@ -11,6 +11,7 @@ from podmirror.errors import UsageError
 from podmirror.listenaddress import ListenAddress
 from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
+from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
 from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
@@ -34,6 +35,14 @@ class _Type(click.ParamType[Any]):
             return self._parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+def _agent_kind(text: str) -> AgentKind:
+    try:
+        return AgentKind(text)
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in AgentKind)
+        raise UsageError(f"agent {text!r} is not known; there are {kinds}") from None
 
 
 _CLUSTER_OPTIONS = [
@@ -93,6 +102,17 @@ _TARGET_OPTIONS = [
         "--allow-host-network",
         is_flag=True,
         help="Admit a pod in which all of its node's traffic is visible.",
+    ),
+    click.option(
+        "--agent",
+        type=_Type("auto|ephemeral|job", _agent_kind),
+        default=AgentKind.AUTO,
+        show_default="auto",
+        help="An ephemeral container of the pod, a Job on its node, or what is admitted.",
+    ),
+    click.option("--agent-namespace", help="Namespace for an agent that is a Job (default: the target's)."),
+    click.option(
+        "--privileged", is_flag=True, help="Let a Job's container be privileged, where its node needs that."
     ),
 ]
 

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import AgentLost
 from podmirror.link import GOODBYE_SECONDS, Link
+from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
 from podmirror.target import Target
 from podmirror_wire.frames import ConnectionFrame
@@ -19,8 +20,6 @@ from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.version import __version__
 
 if TYPE_CHECKING:
-    from podmirror.kube.inject import Injection
-    from podmirror.kube.resolve import ResolvedTarget
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
@@ -44,6 +43,14 @@ class SessionOptions:
     """MiB for the agent's buffers; None for what the pod's memory limit has room for."""
     image_pull_policy: str | None = None
     allow_host_network: bool = False
+    agent: AgentKind = AgentKind.AUTO
+    agent_namespace: str | None = None
+    privileged: bool = False
+
+    @property
+    def placement(self) -> Placement:
+        """Where the agent is to be."""
+        return Placement(self.agent, self.agent_namespace, self.privileged, self.allow_host_network)
 
 
 class Session:
@@ -141,38 +148,25 @@ async def open_session(
         ttl=options.agent_ttl,
         log_level=options.agent_log_level,
         cpu=options.agent_cpu,
-        memory=options.agent_memory or _memory_beside(target),
+        memory=options.agent_memory,
     )
     with progress.step(f"injecting an agent into {target}") as step:
-        injection = await inject(cluster, target, spec)
-        entry = f"entry {injection.entries} of ours in the pod's spec"
-        step.done = f"injected ephemeral container {spec.name} ({spec.image}), {entry}"
-    _note_injection(injection, progress)
-    with progress.step(f"starting {spec.name}") as step:
-        await injection.agent.wait_until_running()
-        step.done = f"running: {spec.name}"
-    with progress.step(f"connecting to {spec.name}") as step:
-        link, stream = await injection.agent.connect(secret, receiver)
-        step.done = "forwarded: the tunnel to the agent is open"
-    session = Session(link, injection.agent.post_mortem)
+        injection = await inject(cluster, target, spec, options.placement)
+        step.done = f"injected {injection.what}"
+    for note in injection.notes:
+        progress.note(note)
     try:
-        yield session
+        with progress.step(f"starting {spec.name}") as step:
+            await injection.agent.wait_until_running()
+            step.done = f"running: {spec.name}"
+        with progress.step(f"connecting to {spec.name}") as step:
+            link, stream = await injection.agent.connect(secret, receiver)
+            step.done = "forwarded: the tunnel to the agent is open"
+        session = Session(link, injection.agent.post_mortem)
+        try:
+            yield session
+        finally:
+            await session.part("the session is over")
+            await stream.close()
     finally:
-        await session.part("the session is over")
-        await stream.close()
-
-
-def _memory_beside(target: "ResolvedTarget") -> int:
-    from podmirror.kube.headroom import agent_budget
-
-    try:
-        return agent_budget(target.surroundings.memory_limit)
-    except NotStarted as error:
-        raise NotStarted(f"{target} {error}") from error
-
-
-def _note_injection(injection: "Injection", progress: Progress) -> None:
-    if injection.default_capabilities:
-        progress.note(
-            "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set"
-        )
+        await injection.remove()

@@ -58,6 +58,18 @@ class AgentSpec:
     """MiB for its buffers; None for the agent's own default."""
 
 
+def arguments(spec: AgentSpec) -> list[str]:
+    """Give the agent's command line, wherever it runs."""
+    return [
+        *("--ports", ",".join(map(str, spec.ports))),
+        *("--verifier", spec.verifier.hex()),
+        *("-t", f"{spec.ttl:.15g}"),
+        *("--log-level", spec.log_level),
+        *(("--cpu", f"{spec.cpu:.15g}") if spec.cpu is not None else ()),
+        *(("--memory", str(spec.memory)) if spec.memory is not None else ()),
+    ]
+
+
 def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
     """Give the strategic-merge patch that appends the agent to a pod's ephemeral containers.
 
@@ -78,14 +90,7 @@ def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
     container: dict[str, object] = {
         "name": spec.name,
         "image": spec.image,
-        "args": [
-            *("--ports", ",".join(map(str, spec.ports))),
-            *("--verifier", spec.verifier.hex()),
-            *("-t", f"{spec.ttl:.15g}"),
-            *("--log-level", spec.log_level),
-            *(("--cpu", f"{spec.cpu:.15g}") if spec.cpu is not None else ()),
-            *(("--memory", str(spec.memory)) if spec.memory is not None else ()),
-        ],
+        "args": arguments(spec),
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -113,7 +118,7 @@ class AgentState:
 
 def state_of(pod: Any, name: str) -> AgentState:  # kubernetes has no types
     """Read the state of the agent `name` from a pod's status."""
-    statuses = pod.status.ephemeral_container_statuses or []
+    statuses = [*(pod.status.ephemeral_container_statuses or []), *(pod.status.container_statuses or [])]
     state = next((each.state for each in statuses if each.name == name), None)
     if state is None:
         return AgentState(Phase.COMING, "not seen by the kubelet yet")
@@ -129,8 +134,12 @@ def state_of(pod: Any, name: str) -> AgentState:  # kubernetes has no types
 
 def state_by_event(event: Any, name: str) -> AgentState:
     """Read from an event of the pod what it says of the agent `name`, if it says that it cannot start."""
-    about = event.involved_object.field_path == f"spec.ephemeralContainers{{{name}}}"
-    if about and event.type == "Warning" and event.reason in FATAL_EVENTS:
+    places = (f"spec.ephemeralContainers{{{name}}}", f"spec.containers{{{name}}}")
+    if (
+        event.involved_object.field_path in places
+        and event.type == "Warning"
+        and event.reason in FATAL_EVENTS
+    ):
         return AgentState(Phase.STUCK, event.message or event.reason)
     return AgentState(Phase.COMING)
 

@@ -1,46 +1,30 @@
-"""Put an agent beside a target, and open the conversation with it."""
+"""Put an agent beside a target: as an ephemeral container of its pod, or as a Job on its node.
 
-import asyncio
+What is tried, in order, with `auto`: an ephemeral container with NET_RAW as its only capability; one with the runtime's default
+set, which holds NET_RAW on containerd and which Pod Security's `baseline` admits; a Job. An API server that refuses one stores
+nothing, so a try leaves nothing behind; but what the node refuses later stays in the pod's spec. That is why CRI-O, whose default
+set lacks NET_RAW, is not asked to start an agent with it.
+"""
+
 import random
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.ephemeral import (
-    NAME_PREFIX,
-    AgentSpec,
-    AgentState,
-    Phase,
-    ephemeral_count,
-    patch,
-    state_by_event,
-    state_of,
-)
-from podmirror.kube.portforward import PortForward
+from podmirror.kube.ephemeral import NAME_PREFIX, AgentSpec, ephemeral_count, patch
+from podmirror.kube.headroom import agent_budget
+from podmirror.kube.injected import InjectedAgent
+from podmirror.kube.injectjob import start_job
+from podmirror.kube.job import JobPlace
 from podmirror.kube.resolve import ResolvedTarget
-from podmirror.link import Link
-from podmirror_wire.errors import ProtocolError, VersionMismatch
-from podmirror_wire.frames import ConnectionFrame
+from podmirror.placement import AgentKind, Placement
 
 PORTS = range(61_000, 65_536)
 """Above Linux's ephemeral ports (ip_local_port_range, 32768 to 60999), so that no call of the app's is in the way."""
 
 CANDIDATES = 4
-HELLO_SECONDS = 3.0
-"""For whoever listens on a candidate port to greet; the app may own it and say nothing."""
-
-POST_MORTEM_SECONDS = 0.8
-"""For the kubelet's word on a lost agent; the user should hear something within two seconds."""
-
-START_SECONDS = 60.0
-EVENT_SECONDS = 0.5
-_RETRY_SECONDS = 0.15
 
 
 def new_agent_name() -> str:
@@ -53,206 +37,116 @@ def candidate_ports() -> tuple[int, ...]:
     return tuple(random.sample(PORTS, CANDIDATES))
 
 
-@dataclass(frozen=True, slots=True)
-class InjectedAgent:
-    """An agent's container in a pod."""
-
-    cluster: Cluster
-    target: ResolvedTarget
-    spec: AgentSpec
-
-    async def wait_until_running(self) -> None:
-        """Watch the container until it runs.
-
-        Raises:
-            NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
-        """
-        try:
-            async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as group:
-                events = group.create_task(self._watch_events(), name="watch events")
-                await self._watch_status()
-                events.cancel()
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
-        except TimeoutError:
-            state = await self._state() or AgentState(Phase.COMING)
-            raise NotStarted(
-                f"the agent {self.spec.name} in {self.target} did not start within {START_SECONDS:g} s "
-                f"({state.words or 'no word from the kubelet'}); see `kubectl describe pod {self.target.pod} "
-                f"-n {self.target.namespace}`"
-            ) from None
-
-    async def _watch_status(self) -> None:
-        while True:
-            async for change, pod in self._changes():
-                if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
-                    raise NotStarted(
-                        f"{self.target} is being deleted, so no agent starts in it; choose another pod"
-                    )
-                state = state_of(pod, self.spec.name)
-                if state.phase is Phase.RUNNING:
-                    return
-                self._raise_if_over(state)
-
-    async def _changes(self) -> AsyncIterator[tuple[str, Any]]:
-        try:
-            async for change in self.cluster.watch_pod(self.target.pod, self.target.namespace):
-                yield change
-        except Refusal as refusal:
-            if refusal.status != HTTPStatus.GONE:  # else the watch was too old, and begins anew
-                raise NotStarted(
-                    f"cannot watch {self.target}: {refusal.message}; the agent {self.spec.name} in it ends by itself"
-                ) from refusal
-
-    async def _watch_events(self) -> None:
-        """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.
-
-        Reading events takes a permission that is good to have but not needed.
-        """
-        while True:
-            try:
-                events = await self.cluster.call(
-                    self.cluster.core.list_namespaced_event,
-                    self.target.namespace,
-                    field_selector=f"involvedObject.kind=Pod,involvedObject.name={self.target.pod}",
-                )
-            except (Refusal, NotStarted):
-                return
-            for event in events.items:
-                self._raise_if_over(state_by_event(event, self.spec.name))
-            await asyncio.sleep(EVENT_SECONDS)
-
-    async def connect(
-        self, secret: bytes, receiver: Callable[[ConnectionFrame], None]
-    ) -> tuple[Link, PortForward]:
-        """Find the agent among the candidate ports, and authenticate.
-
-        Raises:
-            NotStarted: It is of another version, ended, or does not answer.
-        """
-        deadline = time.monotonic() + START_SECONDS
-        trouble: Exception | None = None
-        while time.monotonic() < deadline:
-            for port in self.spec.ports:
-                try:
-                    return await self._greet(port, secret, receiver)
-                except VersionMismatch as error:
-                    raise NotStarted(
-                        f"image {self.spec.image} is of another version: {error}; give --agent-image an image of this version"
-                    ) from error
-                except (AgentLost, ProtocolError, TimeoutError) as error:
-                    trouble = error
-            state = await self._state()
-            if state is not None:
-                self._raise_if_over(state)
-            await asyncio.sleep(_RETRY_SECONDS)
-        raise NotStarted(f"the agent {self.spec.name} in {self.target} runs but does not answer: {trouble}")
-
-    async def post_mortem(self) -> str:
-        """Say what the kubelet knows of an agent that was lost; nothing if it does not answer in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(POST_MORTEM_SECONDS):
-                while True:
-                    state = await self._state()
-                    if state is not None and state.phase is Phase.ENDED:
-                        return f"the agent {self.spec.name} ended: {state.words}"
-                    await asyncio.sleep(_RETRY_SECONDS)
-        return ""
-
-    async def _greet(
-        self, port: int, secret: bytes, receiver: Callable[[ConnectionFrame], None]
-    ) -> tuple[Link, PortForward]:
-        try:
-            stream = await PortForward.open(self.cluster, self.target.namespace, self.target.pod, port)
-        except Refusal as refusal:
-            raise NotStarted(
-                f"port-forward to {self.target} was refused: {refusal.message}; "
-                "it needs the verbs get and create on pods/portforward"
-            ) from refusal
-        link = Link(stream, receiver)
-        try:
-            async with asyncio.timeout(HELLO_SECONDS):
-                await link.authenticate(secret)
-        except BaseException:
-            await stream.close()
-            raise
-        return link, stream
-
-    async def _state(self) -> AgentState | None:
-        try:
-            pod = await self.cluster.call(
-                self.cluster.core.read_namespaced_pod, self.target.pod, self.target.namespace
-            )
-        except (Refusal, NotStarted):
-            return None
-        return state_of(pod, self.spec.name)
-
-    def _raise_if_over(self, state: AgentState) -> None:
-        if state.phase is Phase.STUCK:
-            raise NotStarted(
-                f"the agent {self.spec.name} in {self.target} cannot start: {state.words}. It starts later, by itself, if "
-                "that goes away, and ends unused; check --agent-image and --image-pull-policy"
-            )
-        if state.phase is Phase.ENDED:
-            raise NotStarted(f"the agent {self.spec.name} in {self.target} has ended already: {state.words}")
+async def _nothing() -> None:
+    """Remove nothing: Kubernetes keeps the entry of an ephemeral container for the pod's life."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """An agent that was added to a pod, and what there is to say about that."""
+    """An agent that was put beside a target, and what there is to say about that."""
 
     agent: InjectedAgent
-    entries: int
-    """Agents in the pod's spec now, finished ones included."""
-    default_capabilities: bool
-    """Pod Security did not admit NET_RAW to be added, so the runtime's default set must hold it."""
+    what: str
+    """What was created."""
+    notes: tuple[str, ...] = ()
+    remove: Callable[[], Awaitable[None]] = _nothing
+    """Takes away what was created, as far as Kubernetes does that; for the end of the session."""
 
 
-async def inject(cluster: Cluster, target: ResolvedTarget, spec: AgentSpec) -> Injection:
-    """Add the agent to the pod as an ephemeral container.
+async def inject(
+    cluster: Cluster, target: ResolvedTarget, spec: AgentSpec, placement: Placement
+) -> Injection:
+    """Start an agent beside a target.
 
     Raises:
-        NotStarted: The API server refused; with its words.
+        NotStarted: It was refused in every way that was to be tried; with the server's words for each.
     """
-    agent = InjectedAgent(cluster, target, spec)
+    refusals: list[NotStarted] = []
+    if placement.kind is not AgentKind.JOB:
+        try:
+            return await _inject_ephemeral(cluster, target, spec)
+        except _Refused as refused:
+            refusals.append(NotStarted(str(refused)))
+            if placement.kind is AgentKind.EPHEMERAL:
+                raise refusals[0] from refused
+    try:
+        started = await start_job(cluster, target, spec, placement)
+    except NotStarted as refused:
+        if not refusals:
+            raise
+        raise NotStarted(f"{refusals[0]}; and as a Job: {refused}") from refused
+    notes = [f"the agent is a Job, since {refusal}" for refusal in refusals]
+    return Injection(started.agent, str(started.place), tuple(notes), started.remove)
+
+
+class _Refused(Exception):
+    """The API server refused an ephemeral container; the sentence says what is to be done about it."""
+
+
+async def _inject_ephemeral(cluster: Cluster, target: ResolvedTarget, spec: AgentSpec) -> Injection:
+    if target.static:
+        raise _Refused(f"{target} is a static pod, which takes no ephemeral containers")
+    agent = InjectedAgent(cluster, target.namespace, target.pod, _within(target, spec))
+    notes: tuple[str, ...] = ()
     try:
         pod = await _patch(agent, add_capabilities=True)
     except Refusal as refusal:
         if refusal.reason != "Forbidden" or "PodSecurity" not in refusal.message:
             raise _explained(agent, refusal) from refusal
-        try:  # Refused before anything was stored, so this leaves one entry, not two.
+        if target.lacks_net_raw:
+            raise _Refused(
+                f"{_first_line(refusal)}; and the default capabilities of its runtime, CRI-O, lack NET_RAW"
+            ) from refusal
+        try:
             pod = await _patch(agent, add_capabilities=False)
         except Refusal as second:
             raise _explained(agent, second) from second
-        return Injection(agent, ephemeral_count(pod), default_capabilities=True)
-    return Injection(agent, ephemeral_count(pod), default_capabilities=False)
+        notes = (
+            "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set",
+        )
+    entries = f"entry {ephemeral_count(pod)} of ours in the pod's spec"
+    return Injection(agent, f"ephemeral container {spec.name} ({spec.image}), {entries}", notes)
+
+
+def _within(target: ResolvedTarget, spec: AgentSpec) -> AgentSpec:
+    """Give the agent no more memory than its pod has room for."""
+    if spec.memory is not None:
+        return spec
+    try:
+        return replace(spec, memory=agent_budget(target.surroundings.memory_limit))
+    except NotStarted as error:
+        raise _Refused(f"{target} {error}") from error
 
 
 async def _patch(agent: InjectedAgent, *, add_capabilities: bool) -> object:
     return await agent.cluster.call(
         agent.cluster.core.patch_namespaced_pod_ephemeralcontainers,
-        agent.target.pod,
-        agent.target.namespace,
+        agent.pod,
+        agent.namespace,
         patch(agent.spec, add_capabilities=add_capabilities),
         _content_type="application/strategic-merge-patch+json",
     )
 
 
-def _explained(agent: InjectedAgent, refusal: Refusal) -> NotStarted:
-    what = f"the agent could not be added to {agent.target}"
-    words = (refusal.message.splitlines() or ["no reason was given"])[
-        0
-    ]  # a whole diff of the containers may follow
+def _first_line(refusal: Refusal) -> str:
+    """Leave out the diff of the containers that may follow."""
+    return (refusal.message.splitlines() or ["no reason was given"])[0]
+
+
+def _explained(agent: InjectedAgent, refusal: Refusal) -> Exception:
+    """Give an error that another kind of agent may get around, or one that ends the session."""
+    what = f"the agent could not be added to {agent.place}"
+    words = _first_line(refusal)
     if refusal.reason == "Invalid" and ("may not be changed" in words or "Duplicate value" in words):
         return NotStarted(
             f"{what}: the name {agent.spec.name!r} is taken in this pod ({words}); give another --agent-name, or none"
         )
-    if refusal.reason == "Forbidden" and "PodSecurity" in words:
-        return NotStarted(f"{what}: {words}; no capture is possible under this policy from inside the pod")
-    if refusal.reason == "Forbidden":
-        return NotStarted(
-            f"{what}: {words}; ask your cluster's administrator for the verb patch on pods/ephemeralcontainers"
-        )
     if refusal.reason == "NotFound":
         return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
-    return NotStarted(f"{what}: {words}")
+    if refusal.reason == "Forbidden" and "PodSecurity" in words:
+        return _Refused(f"{what}: {words}; no capture is possible under this policy from inside the pod")
+    if refusal.reason == "Forbidden" and " cannot " in words:
+        return _Refused(
+            f"{what}: {words}; ask your cluster's administrator to apply what `podmirror rbac --agent ephemeral` prints"
+        )
+    return _Refused(f"{what}: {words}")

@@ -15,7 +15,7 @@ from podmirror.kube.access import denied
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.ephemeral import AgentSpec, patch
 from podmirror.kube.hazards import lacks_net_raw
-from podmirror.kube.jobtrial import job_manifest
+from podmirror.kube.job import JobTarget, manifest
 from podmirror.kube.permissions import Access, AgentMode, needed
 from podmirror.kube.resolve import resolve, unfitness
 from podmirror.target import Target
@@ -105,11 +105,13 @@ async def _try_job(cluster: Cluster, subject: Subject) -> Trial:
     await _find_missing(cluster, trial, subject)
     node = subject.pod.spec.node_name if subject.pod is not None else None
     container = _first_container_id(subject.pod)
-    manifest = job_manifest(subject.spec, node or "node", container)
-    warnings = await _dry_run_job(cluster, subject.agent_namespace, manifest, trial)
-    template: dict[str, Any] = manifest["spec"]["template"]
+    target = JobTarget(cluster.namespace, "none", "", node or "node", container)
+    job = manifest(subject.spec, target, subject.agent_namespace)
+    job["metadata"].pop("ownerReferences", None)
+    warnings = await _dry_run_job(cluster, subject.agent_namespace, job, trial)
+    template: dict[str, Any] = job["spec"]["template"]
     pod = {
-        "metadata": {**template.get("metadata", {}), "name": manifest["metadata"]["name"]},
+        "metadata": {**template.get("metadata", {}), "name": job["metadata"]["name"]},
         "spec": template["spec"],
     }
     try:

@@ -6,8 +6,12 @@ from typing import Any, NoReturn
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.hazards import lacks_net_raw
 from podmirror.kube.surroundings import Surroundings, look_around
 from podmirror.target import Kind, Target
+
+
+_STATIC_ANNOTATION = "kubernetes.io/config.mirror"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,13 @@ class ResolvedTarget:
     node: str
     container: str | None
     """The container that the user named."""
+    uid: str = ""
+    container_id: str | None = None
+    """Of a container that runs, the named one if one was named, as the status has it; None if none runs."""
+    static: bool = False
+    """A static pod, which takes no ephemeral containers (kubernetes pull request 114086)."""
+    lacks_net_raw: bool = False
+    """Its runtime's default capabilities are known to lack NET_RAW."""
     surroundings: Surroundings = Surroundings()
 
     def __str__(self) -> str:
@@ -53,7 +64,17 @@ async def resolve(cluster: Cluster, target: Target, *, host_network: bool = Fals
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
     around = await look_around(cluster, pod)
-    return ResolvedTarget(cluster.namespace, pod.metadata.name, pod.spec.node_name, target.container, around)
+    return ResolvedTarget(
+        cluster.namespace,
+        pod.metadata.name,
+        pod.spec.node_name,
+        target.container,
+        uid=pod.metadata.uid,
+        container_id=_running_container(pod, target.container),
+        static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
+        lacks_net_raw=lacks_net_raw(pod),
+        surroundings=around,
+    )
 
 
 def unfitness(pod: Any) -> str:  # kubernetes has no types
@@ -64,8 +85,6 @@ def unfitness(pod: Any) -> str:  # kubernetes has no types
         return f"has ended ({pod.status.phase})"
     if not pod.spec.node_name:
         return f"is not scheduled yet{_condition_message(pod, 'PodScheduled')}"
-    if "kubernetes.io/config.mirror" in (pod.metadata.annotations or {}):
-        return "is a static pod, which takes no ephemeral containers"
     if not pod.status.pod_ip:
         return "has no running sandbox yet"
     return ""
@@ -108,6 +127,15 @@ def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types
         (each.message for each in pod.status.conditions or [] if each.type == kind and each.message), ""
     )
     return f": {message}" if message else ""
+
+
+def _running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes has no types
+    running = {
+        each.name: str(each.container_id)
+        for each in pod.status.container_statuses or []
+        if each.state is not None and each.state.running is not None and each.container_id
+    }
+    return running.get(wanted) if wanted is not None else next(iter(running.values()), None)
 
 
 def _check_container(target: Target, pod: Any) -> None:  # kubernetes has no types

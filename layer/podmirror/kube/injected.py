@@ -1,0 +1,186 @@
+"""An agent that was put somewhere: until it runs, into the conversation with it, and what became of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from podmirror.errors import AgentLost, NotStarted
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.ephemeral import (
+    AgentSpec,
+    AgentState,
+    Phase,
+    state_by_event,
+    state_of,
+)
+from podmirror.kube.job import why_unplaced
+from podmirror.kube.portforward import PortForward
+from podmirror.link import Link
+from podmirror_wire.errors import ProtocolError, VersionMismatch
+from podmirror_wire.frames import ConnectionFrame
+
+HELLO_SECONDS = 3.0
+"""For whoever listens on a candidate port to greet; the app may own it and say nothing."""
+
+POST_MORTEM_SECONDS = 0.8
+"""For the kubelet's word on a lost agent; the user should hear something within two seconds."""
+
+START_SECONDS = 60.0
+EVENT_SECONDS = 0.5
+_RETRY_SECONDS = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedAgent:
+    """An agent's container in a pod."""
+
+    cluster: Cluster
+    namespace: str
+    pod: str
+    """The pod that its container is in: the target, or a Job's."""
+    spec: AgentSpec
+
+    @property
+    def place(self) -> str:
+        """What it is in, for messages."""
+        return f"pod {self.namespace}/{self.pod}"
+
+    async def wait_until_running(self) -> None:
+        """Watch the container until it runs.
+
+        Raises:
+            NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
+        """
+        try:
+            async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as group:
+                events = group.create_task(self._watch_events(), name="watch events")
+                await self._watch_status()
+                events.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        except TimeoutError:
+            state = await self._state() or AgentState(Phase.COMING)
+            raise NotStarted(
+                f"the agent {self.spec.name} in {self.place} did not start within {START_SECONDS:g} s "
+                f"({state.words or 'no word from the kubelet'}); see `kubectl describe pod {self.pod} "
+                f"-n {self.namespace}`"
+            ) from None
+
+    async def _watch_status(self) -> None:
+        while True:
+            async for change, pod in self._changes():
+                if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
+                    raise NotStarted(
+                        f"{self.place} is being deleted, so no agent starts in it; choose another pod"
+                    )
+                unplaced = why_unplaced(pod)
+                if unplaced:
+                    raise NotStarted(f"the agent {self.spec.name} in {self.place} cannot start: {unplaced}")
+                state = state_of(pod, self.spec.name)
+                if state.phase is Phase.RUNNING:
+                    return
+                self._raise_if_over(state)
+
+    async def _changes(self) -> AsyncIterator[tuple[str, Any]]:
+        try:
+            async for change in self.cluster.watch_pod(self.pod, self.namespace):
+                yield change
+        except Refusal as refusal:
+            if refusal.status != HTTPStatus.GONE:  # else the watch was too old, and begins anew
+                raise NotStarted(
+                    f"cannot watch {self.place}: {refusal.message}; the agent {self.spec.name} in it ends by itself"
+                ) from refusal
+
+    async def _watch_events(self) -> None:
+        """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.
+
+        Reading events takes a permission that is good to have but not needed.
+        """
+        while True:
+            try:
+                events = await self.cluster.call(
+                    self.cluster.core.list_namespaced_event,
+                    self.namespace,
+                    field_selector=f"involvedObject.kind=Pod,involvedObject.name={self.pod}",
+                )
+            except (Refusal, NotStarted):
+                return
+            for event in events.items:
+                self._raise_if_over(state_by_event(event, self.spec.name))
+            await asyncio.sleep(EVENT_SECONDS)
+
+    async def connect(
+        self, secret: bytes, receiver: Callable[[ConnectionFrame], None]
+    ) -> tuple[Link, PortForward]:
+        """Find the agent among the candidate ports, and authenticate.
+
+        Raises:
+            NotStarted: It is of another version, ended, or does not answer.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        trouble: Exception | None = None
+        while time.monotonic() < deadline:
+            for port in self.spec.ports:
+                try:
+                    return await self._greet(port, secret, receiver)
+                except VersionMismatch as error:
+                    raise NotStarted(
+                        f"image {self.spec.image} is of another version: {error}; give --agent-image an image of this version"
+                    ) from error
+                except (AgentLost, ProtocolError, TimeoutError) as error:
+                    trouble = error
+            state = await self._state()
+            if state is not None:
+                self._raise_if_over(state)
+            await asyncio.sleep(_RETRY_SECONDS)
+        raise NotStarted(f"the agent {self.spec.name} in {self.place} runs but does not answer: {trouble}")
+
+    async def post_mortem(self) -> str:
+        """Say what the kubelet knows of an agent that was lost; nothing if it does not answer in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POST_MORTEM_SECONDS):
+                while True:
+                    state = await self._state()
+                    if state is not None and state.phase is Phase.ENDED:
+                        return f"the agent {self.spec.name} ended: {state.words}"
+                    await asyncio.sleep(_RETRY_SECONDS)
+        return ""
+
+    async def _greet(
+        self, port: int, secret: bytes, receiver: Callable[[ConnectionFrame], None]
+    ) -> tuple[Link, PortForward]:
+        try:
+            stream = await PortForward.open(self.cluster, self.namespace, self.pod, port)
+        except Refusal as refusal:
+            raise NotStarted(
+                f"port-forward to {self.place} was refused: {refusal.message}; "
+                "it needs the verbs get and create on pods/portforward"
+            ) from refusal
+        link = Link(stream, receiver)
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                await link.authenticate(secret)
+        except BaseException:
+            await stream.close()
+            raise
+        return link, stream
+
+    async def _state(self) -> AgentState | None:
+        try:
+            pod = await self.cluster.call(self.cluster.core.read_namespaced_pod, self.pod, self.namespace)
+        except (Refusal, NotStarted):
+            return None
+        return state_of(pod, self.spec.name)
+
+    def _raise_if_over(self, state: AgentState) -> None:
+        if state.phase is Phase.STUCK:
+            raise NotStarted(
+                f"the agent {self.spec.name} in {self.place} cannot start: {state.words}. It starts later, by itself, if "
+                "that goes away, and ends unused; check --agent-image and --image-pull-policy"
+            )
+        if state.phase is Phase.ENDED:
+            raise NotStarted(f"the agent {self.spec.name} in {self.place} has ended already: {state.words}")

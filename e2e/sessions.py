@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -15,7 +16,13 @@ from e2e.cluster import E2ECluster, until
 class Podmirror:
     """A running `podmirror`, its output in files."""
 
-    def __init__(self, cluster: E2ECluster, *arguments: str) -> None:
+    def __init__(
+        self,
+        cluster: E2ECluster,
+        *arguments: str,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="podmirror-e2e-")
         self._out = Path(self._folder.name) / "out"
         self._err = Path(self._folder.name) / "err"
@@ -25,7 +32,8 @@ class Podmirror:
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
-                env=cluster.environment(),
+                env={**cluster.environment(), **(environment or {})},
+                cwd=cwd,
             )
 
     @property

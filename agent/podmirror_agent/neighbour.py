@@ -107,7 +107,7 @@ def _open(container: str, proc: Path) -> int:
     raise NeighbourNotReached(
         f"container {container[:12]} has ended"
         if found
-        else f"no process of container {container[:12]} is on this node: it has ended, or the agent does not see the node's processes"
+        else f"no process of container {container[:12]} is on this node: it has ended, or the node's processes do not show here"
     )
 
 

@@ -6,9 +6,9 @@
     [mirror]                        # for this command alone
     port = ["80:3000", "9090"]
 
-The file is the nearest one in the working directory and its parents, else the one in the user's configuration folder; they are
-not merged. What is nearer to the user goes first: the command line, PODMIRROR_AGENT_IMAGE and its like, the command's own table,
-the top of the file, the built-in default.
+The file is the nearest one in the working directory and its parents, else the one in the user's configuration folder; they
+are not merged. What is nearer to the user goes first: the command line, PODMIRROR_AGENT_IMAGE and its like, the command's own
+table, the top of the file, the built-in default.
 """
 
 import os

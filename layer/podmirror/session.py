@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from podmirror.errors import AgentLost
 from podmirror.link import GOODBYE_SECONDS, Link
@@ -18,8 +17,6 @@ from podmirror.target import Target
 from podmirror_wire.frames import ConnectionFrame
 from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.version import __version__
-
-if TYPE_CHECKING:
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0

@@ -20,7 +20,8 @@ What is different from a real cluster, on purpose:
 - `targetContainerName` is checked and then ignored: the process namespaces of containers stay apart.
 - An image of the sandbox's counts as present, also with `imagePullPolicy: Always`.
 - Delays are shorter: restarts and pulls are tried again after 1 s to 30 s, a Job's pods at once.
-- No Pod Security admission, no RBAC (who has the token may do everything), no quotas.
+- No Pod Security admission, no quotas. Who has the token may do everything; a token with `:NAME` behind it is that user's, who
+  may do what Roles and RoleBindings say. There are no ClusterRoles.
 - No kube-proxy: a Service has no cluster IP. Its names stand in every pod's /etc/hosts with the address of one ready pod.
 - exec and attach are refused, port-forward knows the legacy channels only (`kubectl port-forward` tunnels SPDY), bodies are
   JSON only (`kubectl create -f` works, `kubectl create deployment` sends protobuf), no server-side apply, no pagination.

@@ -108,7 +108,7 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
     with click.Context(cli.podmirror, info_name="podmirror") as context:
         said = cli.podmirror.get_help(context)
 
-    assert [line.split()[0] for line in said.partition("Commands:")[2].strip().splitlines()][:1] == ["demo"]
+    assert [line.split()[0] for line in said.partition("Commands:")[2].strip().splitlines()][:1] == ["agents"]
     assert cli.podmirror.list_commands(context) == ["demo", "exec", "mirror"]
 
 

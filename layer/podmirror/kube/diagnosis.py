@@ -136,11 +136,14 @@ async def diagnose(cluster: Cluster, target: Target | None, image: str, agent_na
         ttl=30.0,
         log_level="info",
     )
-    trials = await try_all(cluster, Subject(target, pod, why, spec, agent_namespace))
+    trials = await try_all(cluster, Subject(target, pod, spec, agent_namespace))
     notes: list[str] = []
     if pod is None:
         about = f"tried as {user.name} in namespace {cluster.namespace}"
         notes.append(why)
+        if target is not None:
+            for trial in trials:
+                trial.refusals.append(why)
     else:
         about = f"tried as {user.name} on pod {cluster.namespace}/{pod.metadata.name}"
         hazard = refusal_of(pod, await node_of(cluster, pod))

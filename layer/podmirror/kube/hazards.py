@@ -1,7 +1,7 @@
 """What in a pod, or on its node, stands in an agent's way, or deserves a word. No I/O.
 
-All of it is recognised from what the API server stores: specs, labels, annotations, statuses. `docs/kubernetes.md` says which of
-it was tried on such a cluster and which was read in the documentation of the thing that is recognised.
+All of it is recognised from what the API server stores: specs, labels, annotations, statuses. `docs/kubernetes.md` says which
+of it was tried on such a cluster and which was read in the documentation of the thing that is recognised.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def notes_of(pod: Any) -> list[str]:
 
 def mesh_of(pod: Any) -> str:
     """Name the service mesh that a pod is in, and how; nothing if it is in none that is known."""
-    annotations, labels = _metadata(pod)
+    annotations, _ = _metadata(pod)
     names = _container_names(pod)
     if "istio-proxy" in names or "sidecar.istio.io/status" in annotations:
         return "the pod has an Istio sidecar"

@@ -2,8 +2,8 @@
 
 What is tried, in order, with `auto`: an ephemeral container with NET_RAW as its only capability; one with the runtime's default
 set, which holds NET_RAW on containerd and which Pod Security's `baseline` admits; a Job. An API server that refuses one stores
-nothing, so a try leaves nothing behind; but what the node refuses later stays in the pod's spec. That is why CRI-O, whose default
-set lacks NET_RAW, is not asked to start an agent with it.
+nothing, so a try leaves nothing behind; but what fails on the node later stays in the pod's spec. That is why CRI-O, whose
+default set lacks NET_RAW, is not asked to start an agent with it.
 """
 
 import random
@@ -17,7 +17,6 @@ from podmirror.kube.ephemeral import NAME_PREFIX, AgentSpec, ephemeral_count, pa
 from podmirror.kube.headroom import agent_budget
 from podmirror.kube.injected import InjectedAgent
 from podmirror.kube.injectjob import start_job
-from podmirror.kube.job import JobPlace
 from podmirror.kube.resolve import ResolvedTarget
 from podmirror.placement import AgentKind, Placement
 

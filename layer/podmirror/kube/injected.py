@@ -158,7 +158,7 @@ class InjectedAgent:
         except Refusal as refusal:
             raise NotStarted(
                 f"port-forward to {self.place} was refused: {refusal.message}; "
-                "it needs the verbs get and create on pods/portforward"
+                "it needs the verbs get and create on pods/portforward: `podmirror rbac` prints what to apply"
             ) from refusal
         link = Link(stream, receiver)
         try:

@@ -45,7 +45,8 @@ async def start_job(
     """
     if target.container_id is None:
         raise NotStarted(
-            f"no container of {target} runs, so a Job on its node finds nothing to look for; wait until one does, or try --agent ephemeral"
+            f"no container of {target} runs, so a Job on its node finds nothing to look for; wait until one does, or try "
+            "--agent ephemeral"
         )
     namespace = placement.agent_namespace or target.namespace
     place = JobPlace(namespace, spec.name, spec.image, target.node)

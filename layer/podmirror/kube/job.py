@@ -1,15 +1,15 @@
 """The agent as a Job: what is asked of the API server, and what its events mean. No I/O.
 
 The Job's pod runs on the target's node and sees the node's processes (hostPID). Its agent finds the target's container among
-them by its ID, opens a packet socket in that container's network namespace, and gives up every capability. It is not privileged,
-mounts nothing of the node, and has neither the runtime's socket nor a service account's token:
+them by its ID, opens a packet socket in that container's network namespace, and gives up every capability. It is not
+privileged, mounts nothing of the node, and has neither the runtime's socket nor a service account's token:
 
 - SYS_ADMIN, because setns(2) into a network namespace takes it;
 - SYS_PTRACE, because opening /proc/PID/ns/net of another user's process takes it (ptrace(2), PTRACE_MODE_READ);
 - NET_RAW, for the packet socket.
 
-The node is chosen by affinity to its name, as DaemonSets do it, and not by `nodeName`: so the scheduler's words tell when the pod
-does not fit, and every taint is tolerated.
+The node is chosen by affinity to its name, as DaemonSets do it, and not by `nodeName`: so the scheduler's words tell when the
+pod does not fit, and every taint is tolerated.
 """
 
 from dataclasses import dataclass

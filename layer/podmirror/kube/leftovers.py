@@ -1,7 +1,7 @@
 """The agents that there are: found by what they were started with, and ended where that is possible.
 
-Nothing can remove an ephemeral container, and nobody but the layer that holds its secret can tell one to end. So agents of others
-are told of with the time when they end by themselves.
+Nothing can remove an ephemeral container, and nobody but the layer that holds its secret can tell one to end. So agents of
+others are told of with the time when they end by themselves.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any
 
 from podmirror.errors import AgentLost, NotStarted
@@ -201,7 +202,7 @@ def _progress(job: Any) -> tuple[Phase, str]:
 
 def _argument(arguments: Sequence[str], name: str) -> str | None:
     """Give what follows a flag."""
-    for flag, value in zip(arguments, arguments[1:], strict=False):
+    for flag, value in pairwise(arguments):
         if flag == name:
             return value
     return None

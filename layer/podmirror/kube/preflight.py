@@ -55,7 +55,6 @@ class Subject:
     target: Target | None
     pod: Any  # kubernetes has no types
     """A pod that an agent would be added to; None if there is none to try."""
-    why_no_pod: str
     spec: AgentSpec
     agent_namespace: str
 
@@ -84,7 +83,7 @@ async def _try_ephemeral(cluster: Cluster, subject: Subject, *, add_capabilities
     if not add_capabilities and subject.pod is not None and lacks_net_raw(subject.pod):
         trial.refusals.append("the node's runtime is CRI-O, whose default capabilities lack NET_RAW")
     if subject.pod is None:
-        trial.notes.append(f"not tried: {subject.why_no_pod}")
+        trial.notes.append("Pod Security and policies were not tried, for want of a pod")
         return trial
     try:
         await cluster.call(

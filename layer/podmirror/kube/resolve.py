@@ -7,9 +7,8 @@ from typing import Any, NoReturn
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.hazards import lacks_net_raw
-from podmirror.kube.surroundings import Surroundings, look_around
+from podmirror.kube.surroundings import UNKNOWN, Surroundings, look_around
 from podmirror.target import Kind, Target
-
 
 _STATIC_ANNOTATION = "kubernetes.io/config.mirror"
 
@@ -30,7 +29,7 @@ class ResolvedTarget:
     """A static pod, which takes no ephemeral containers (kubernetes pull request 114086)."""
     lacks_net_raw: bool = False
     """Its runtime's default capabilities are known to lack NET_RAW."""
-    surroundings: Surroundings = Surroundings()
+    surroundings: Surroundings = UNKNOWN
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
@@ -168,5 +167,5 @@ def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
             f"the API server does not accept the credentials of context {cluster.context!r}: {refusal.message}; log in again"
         ) from refusal
     raise NotStarted(
-        f"cannot look up {what}: {refusal.message}; the README lists the permissions to ask your cluster's administrator for"
+        f"cannot look up {what}: {refusal.message}; ask your cluster's administrator to apply what `podmirror rbac` prints"
     ) from refusal

@@ -19,6 +19,10 @@ class Surroundings:
     """Bytes that the pod may take; None for no limit."""
 
 
+UNKNOWN = Surroundings()
+"""Of a pod that nobody looked at."""
+
+
 async def look_around(cluster: Cluster, pod: Any) -> Surroundings:
     """Look at a pod and its node.
 

@@ -11,7 +11,7 @@ from podmirror_sandbox.cluster.apierrors import ApiError
 from podmirror_sandbox.cluster.objects import Object, name_of, namespace_of, uid_of
 from podmirror_sandbox.cluster.patches import json_patch, merge_patch, strategic_merge_patch
 from podmirror_sandbox.cluster.registry import DeleteOptions, Registry
-from podmirror_sandbox.cluster.resources import PODS, SERVICE_ACCOUNTS, SERVICES, Resource
+from podmirror_sandbox.cluster.resources import PODS, SERVICE_ACCOUNTS, SERVICES
 from podmirror_sandbox.cluster.selectors import Predicate, parse_field_selector, parse_label_selector
 from podmirror_sandbox.cluster.tables import table
 
@@ -250,19 +250,3 @@ async def _delete_options(request: web.Request) -> DeleteOptions:
         uid=preconditions.get("uid"),
         resource_version=preconditions.get("resourceVersion"),
     )
-
-
-def access_review(body: Object) -> Object:
-    """The answer to "may I": everybody who has the token may do everything."""
-    return {
-        "kind": "SelfSubjectAccessReview",
-        "apiVersion": "authorization.k8s.io/v1",
-        "metadata": {"creationTimestamp": None},
-        "spec": body.get("spec") or {},
-        "status": {"allowed": True, "reason": "the sandbox allows everything"},
-    }
-
-
-def is_access_review(resource: Resource) -> bool:
-    """Whether a resource is the one that is answered and never stored."""
-    return resource.kind == "SelfSubjectAccessReview"

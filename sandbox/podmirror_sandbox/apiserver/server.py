@@ -16,11 +16,13 @@ from aiohttp import web
 from podmirror_sandbox.apiserver.discovery import document
 from podmirror_sandbox.apiserver.paths import Target, parse_path
 from podmirror_sandbox.apiserver.portforward import port_forward
-from podmirror_sandbox.apiserver.rest import Rest, access_review, is_access_review, read_object
+from podmirror_sandbox.apiserver.rest import Rest, read_object
+from podmirror_sandbox.apiserver.reviews import attributes_of, review
 from podmirror_sandbox.apiserver.watching import watch
 from podmirror_sandbox.cluster.apierrors import ApiError
+from podmirror_sandbox.cluster.authorization import ADMIN, check
 from podmirror_sandbox.cluster.objects import Object, name_of
-from podmirror_sandbox.cluster.resources import PODS
+from podmirror_sandbox.cluster.resources import ANSWERED, PODS
 from podmirror_sandbox.node.logs import read_log
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class ApiServer:
             return web.json_response(status, status=500)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        path = self._authorize(request)
+        path, user = self._authenticate(request)
         if path in _PUBLIC:
             return web.Response(text="ok")
         if path == "/openapi/v2" and _PROTOBUF in request.headers.get("Accept", ""):
@@ -92,11 +94,14 @@ class ApiServer:
         target = parse_path(path)
         if target is None:
             raise ApiError.unknown_path()
-        if is_access_review(target.resource):
-            # kubectl asks in protobuf; the answer is the same whatever the question was.
-            is_json = request.content_type == "application/json"
-            review = access_review(await read_object(request) if is_json else {})
-            return web.json_response(review, status=201)
+        for asked in attributes_of(request, target):
+            check(self._registry.store, user, asked)
+        if target.resource in ANSWERED:
+            # kubectl asks in protobuf, and may do everything: it shows the token in the URL.
+            is_json = "protobuf" not in request.content_type
+            body = await read_object(request) if is_json else {}
+            answer = review(self._registry.store, user, target.resource, body)
+            return web.json_response(answer, status=201)
         if target.subresource in ("portforward", "exec", "attach", "log"):
             return await self._connect(request, target)
         watching = request.query.get("watch") in ("true", "1")
@@ -104,22 +109,30 @@ class ApiServer:
             return await watch(request, self._registry, target)
         return await self._rest.answer(request, target)
 
-    def _authorize(self, request: web.Request) -> str:
-        """The path that is asked for, once the client has shown the token.
+    def _authenticate(self, request: web.Request) -> tuple[str, str]:
+        """The path that is asked for and the user who asks, once the client has shown the token.
+
+        The token alone is that of the user who started the sandbox; with a colon and a name behind it, that user's.
 
         Raises:
             ApiError: 401.
         """
-        prefix = path_prefix(self._token)
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        user = self._user_of(given) if scheme == "Bearer" else None
         head, separator, rest = request.path[1:].partition("/")
-        if hmac.compare_digest(head.encode(), prefix[1:].encode()):
-            return separator + rest or "/"
-        given = request.headers.get("Authorization", "")
-        if request.path not in _PUBLIC and not hmac.compare_digest(
-            given.encode(), f"Bearer {self._token}".encode()
-        ):
+        if head.startswith("sandbox-"):
+            by_path = self._user_of(head.removeprefix("sandbox-"))
+            if by_path is not None:
+                return separator + rest or "/", user or by_path
+        if user is None and request.path not in _PUBLIC:
             raise ApiError(401, "Unauthorized", "Unauthorized")
-        return request.path
+        return request.path, user or ""
+
+    def _user_of(self, given: str) -> str | None:
+        token, separator, name = given.partition(":")
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            return None
+        return name if separator else ADMIN
 
     async def _connect(self, request: web.Request, target: Target) -> web.StreamResponse:
         """The subresources of a pod that are no objects."""

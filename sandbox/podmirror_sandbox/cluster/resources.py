@@ -99,6 +99,16 @@ ACCESS_REVIEWS = Resource(
     namespaced=False,
     verbs=("create",),
 )
+IDENTITY_REVIEWS = Resource(
+    "authentication.k8s.io",
+    "v1",
+    "SelfSubjectReview",
+    "selfsubjectreviews",
+    namespaced=False,
+    verbs=("create",),
+)
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 
 RESOURCES = (
     NAMESPACES,
@@ -113,10 +123,16 @@ RESOURCES = (
     REPLICA_SETS,
     JOBS,
     ENDPOINT_SLICES,
+    ROLES,
+    ROLE_BINDINGS,
     ACCESS_REVIEWS,
+    IDENTITY_REVIEWS,
 )
 
-STORED = tuple(resource for resource in RESOURCES if resource is not ACCESS_REVIEWS)
+ANSWERED = (ACCESS_REVIEWS, IDENTITY_REVIEWS)
+"""Answered and never stored."""
+
+STORED = tuple(resource for resource in RESOURCES if resource not in ANSWERED)
 
 
 def by_path(group: str, version: str, plural: str) -> Resource | None:

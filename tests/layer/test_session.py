@@ -13,12 +13,12 @@ from podmirror.kube import inject as inject_module
 from podmirror.kube import resolve as resolve_module
 from podmirror.kube.resolve import ResolvedTarget
 from podmirror.link import Link
+from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
 from podmirror.session import Session, SessionOptions, open_session
 from podmirror.target import Target
 from podmirror_wire.frames import Goodbye, Ledger, Refused, Subscribe, Subscribed
 from podmirror_wire.handshake import AgentHandshake
-from podmirror_wire.version import __version__
 from tests.layer.agents import PATIENCE_SECONDS, ScriptedAgent, linked, stream_pair
 from tests.layer.deadlines import until
 
@@ -150,8 +150,9 @@ class World:
     def __init__(self, monkeypatch) -> None:
         self.target = ResolvedTarget("shop", "web-1", "node-1", None)
         self.calls: list[object] = []
-        self.entries = 1
-        self.default_capabilities = False
+        self.what = "a thing, entry 1"
+        self.notes: tuple[str, ...] = ()
+        self.placement = None
         self.failing: dict[str, Exception] = {}
         self.spec = None
         self.near, far = stream_pair()
@@ -174,16 +175,17 @@ class World:
         self._called("resolve", target, host_network)
         return self.target
 
-    async def _inject(self, cluster, target, spec):
+    async def _inject(self, cluster, target, spec, placement):
         self._called("inject", target)
-        self.spec = spec
+        self.spec, self.placement = spec, placement
         self.agent.handshake = AgentHandshake(spec.verifier)
         agent = SimpleNamespace(
             wait_until_running=self._wait, connect=self._connect, post_mortem=nothing_known
         )
-        return SimpleNamespace(
-            agent=agent, entries=self.entries, default_capabilities=self.default_capabilities
-        )
+        return SimpleNamespace(agent=agent, what=self.what, notes=self.notes, remove=self._remove)
+
+    async def _remove(self):
+        self._called("remove")
 
     async def _wait(self):
         self._called("wait")
@@ -211,11 +213,10 @@ async def run(world: World, options: SessionOptions = OPTIONS) -> None:
 async def test_each_step_is_shown_and_the_end_is_clean(world, capsys):
     await run(world)
 
-    assert [call[0] for call in world.calls] == ["connect", "resolve", "inject", "wait", "forward"]
+    assert [call[0] for call in world.calls] == ["connect", "resolve", "inject", "wait", "forward", "remove"]
     assert capsys.readouterr().err.splitlines() == [
         "podmirror: resolved deployment/web: pod shop/web-1",
-        f"podmirror: injected ephemeral container {world.spec.name} (podmirror-agent:{__version__}), "
-        "entry 1 of ours in the pod's spec",
+        "podmirror: injected a thing, entry 1",
         f"podmirror: running: {world.spec.name}",
         "podmirror: forwarded: the tunnel to the agent is open",
     ]
@@ -236,10 +237,14 @@ async def test_the_options_reach_the_agent(world):
             agent_cpu=0.5,
             image_pull_policy="Never",
             allow_host_network=True,
+            agent=AgentKind.JOB,
+            agent_namespace="agents",
+            privileged=True,
         ),
     )
 
     assert world.calls[:2] == [("connect", "kind", "shop"), ("resolve", OPTIONS.target, True)]
+    assert world.placement == Placement(AgentKind.JOB, "agents", privileged=True, host_network=True)
     spec = world.spec
     assert (spec.name, spec.image, spec.image_pull_policy) == ("podmirror-me", "registry/agent:1", "Never")
     assert (spec.ttl, spec.log_level, spec.cpu) == (5.0, "debug", 0.5)
@@ -259,13 +264,10 @@ async def test_each_session_has_its_own_name_and_secret(monkeypatch):
 
 
 async def test_what_there_is_to_say_about_the_injection(world, capsys):
-    world.default_capabilities = True
-    world.entries = 10
+    world.notes = ("it is a Job", "and why")
     await run(world)
 
-    said = capsys.readouterr().err
-    assert "Pod Security does not admit NET_RAW to be added" in said
-    assert "entry 10 of ours in the pod's spec" in said
+    assert "podmirror: it is a Job\npodmirror: and why\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("step", ["connect", "resolve", "inject", "wait", "forward"])
@@ -275,8 +277,10 @@ async def test_a_step_that_fails_is_the_last(world, capsys, step):
         async with open_session(OPTIONS, Progress("plain"), lambda _: None):
             pytest.fail("it has started")
 
-    assert world.calls[-1][0] == step
-    assert len(capsys.readouterr().err.splitlines()) == max(0, len(world.calls) - 2)
+    made = [call[0] for call in world.calls]
+    assert made[-2 if step in ("wait", "forward") else -1] == step
+    assert (made[-1] == "remove") == (step in ("wait", "forward")), "what was made is removed"
+    assert len(capsys.readouterr().err.splitlines()) == max(0, made.index(step) - 1)
 
 
 async def test_whatever_ends_the_session_the_agent_is_told(world):

@@ -15,8 +15,7 @@ from typing import Any
 from podmirror.errors import AgentLost, NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.ephemeral import NAME_PREFIX, AgentSpec, Phase, state_of
-from podmirror.kube.inject import InjectedAgent
-from podmirror.kube.resolve import ResolvedTarget
+from podmirror.kube.injected import InjectedAgent
 from podmirror.link import GOODBYE_SECONDS
 
 JOB_LABEL = ("app.kubernetes.io/name", "podmirror-agent")
@@ -92,20 +91,20 @@ async def end_ephemeral(cluster: Cluster, leftover: Leftover, secret: bytes) -> 
         NotStarted: It does not answer.
         AgentLost: It was lost on the way.
     """
-    target = ResolvedTarget(leftover.namespace, leftover.pod, "", None)
     spec = AgentSpec(leftover.name, leftover.image, None, leftover.ports, b"", leftover.ttl or 0.0, "info")
+    agent = InjectedAgent(cluster, leftover.namespace, leftover.pod, spec)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            link, stream = await InjectedAgent(cluster, target, spec).connect(secret, lambda _frame: None)
+            link, stream = await agent.connect(secret, lambda _frame: None)
     except TimeoutError as error:
-        raise NotStarted(f"the agent {leftover.name} in {target} does not answer") from error
+        raise NotStarted(f"the agent {leftover.name} in {agent.place} does not answer") from error
     try:
         running = asyncio.create_task(link.run(), name="link")
         link.say_goodbye("agents --clean")
         done, _ = await asyncio.wait({running}, timeout=GOODBYE_SECONDS)
         if not done:
             running.cancel()
-            raise AgentLost(f"the agent {leftover.name} in {target} did not answer the goodbye")
+            raise AgentLost(f"the agent {leftover.name} in {agent.place} did not answer the goodbye")
         running.exception()  # the agent closes the tunnel as it ends
     finally:
         await stream.close()

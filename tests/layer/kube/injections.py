@@ -8,14 +8,14 @@ from kubernetes.client import (
 )
 
 from podmirror.kube.ephemeral import AgentSpec
-from podmirror.kube.inject import InjectedAgent
+from podmirror.kube.injected import InjectedAgent
 from podmirror.kube.resolve import ResolvedTarget
 from podmirror_wire.handshake import verifier_of
 from tests.layer.agents import SECRET
 from tests.layer.kube.fakes import FakeCluster, items
 from tests.layer.kube.pods import AGENT, pod
 
-TARGET = ResolvedTarget("shop", "web-1", "node-1", None)
+TARGET = ResolvedTarget("shop", "web-1", "node-1", None, uid="1234", container_id="containerd://" + "ab" * 32)
 SPEC = AgentSpec(AGENT, "podmirror-agent:1", None, (61001, 62002, 63003), verifier_of(SECRET), 30.0, "info")
 
 
@@ -30,7 +30,7 @@ ENDED = V1ContainerState(
 
 
 def agent_of(cluster: FakeCluster) -> InjectedAgent:
-    return InjectedAgent(cluster, TARGET, SPEC)
+    return InjectedAgent(cluster, TARGET.namespace, TARGET.pod, SPEC)
 
 
 def watched(*changes, events: object = None, state: object = None) -> FakeCluster:

@@ -1,27 +1,19 @@
-"""Putting an agent beside a target and waiting for it, against a cluster that answers by script."""
+"""Putting an agent beside a target, against a cluster that answers by script."""
 
-import asyncio
+from dataclasses import replace
 
 import pytest
 
 from podmirror.errors import NotStarted
-from podmirror.kube import inject as inject_module
 from podmirror.kube.cluster import Refusal
 from podmirror.kube.inject import CANDIDATES, PORTS, candidate_ports, inject, new_agent_name
-from tests.layer.agents import PATIENCE_SECONDS
+from podmirror.kube.surroundings import Surroundings
+from podmirror.placement import AgentKind, Placement
 from tests.layer.kube.fakes import FakeCluster, items
-from tests.layer.kube.injections import (
-    CREATING,
-    ENDED,
-    NEVER_PULLED,
-    RUNNING,
-    SPEC,
-    TARGET,
-    agent_of,
-    watched,
-)
-from tests.layer.kube.pods import AGENT, event, pod
+from tests.layer.kube.injections import SPEC, TARGET
+from tests.layer.kube.pods import AGENT, pod
 
+EPHEMERAL = Placement(AgentKind.EPHEMERAL)
 PATCH = "patch_namespaced_pod_ephemeralcontainers"
 
 
@@ -52,9 +44,13 @@ def test_candidate_ports_differ_and_are_above_those_of_calls():
 
 async def test_the_agent_is_added_with_one_patch():
     cluster = FakeCluster(**{PATCH: pod(agents=("podmirror-old", AGENT))})
-    injection = await inject(cluster, TARGET, SPEC)
+    injection = await inject(cluster, TARGET, SPEC, EPHEMERAL)
 
-    assert (injection.entries, injection.default_capabilities) == (2, False)
+    assert (
+        injection.what
+        == f"ephemeral container {AGENT} (podmirror-agent:1), entry 2 of ours in the pod's spec"
+    )
+    assert injection.notes == ()
     ((method, (name, namespace, body), options),) = cluster.calls
     assert (method, name, namespace) == (PATCH, "web-1", "shop")
     assert options == {"_content_type": "application/strategic-merge-patch+json"}
@@ -65,9 +61,10 @@ async def test_the_agent_is_added_with_one_patch():
 
 async def test_where_pod_security_forbids_capabilities_it_goes_without_in_exactly_two_patches():
     cluster = FakeCluster(**{PATCH: [POD_SECURITY, pod(agents=(AGENT,))]})
-    injection = await inject(cluster, TARGET, SPEC)
+    injection = await inject(cluster, TARGET, SPEC, EPHEMERAL)
 
-    assert (injection.entries, injection.default_capabilities) == (1, True)
+    assert "entry 1 of ours" in injection.what
+    assert "Pod Security does not admit NET_RAW to be added" in injection.notes[0]
     bodies = [arguments[2] for arguments in cluster.called(PATCH)]
     contexts = [body["spec"]["ephemeralContainers"][0]["securityContext"] for body in bodies]
     assert ["capabilities" in context for context in contexts] == [True, False]
@@ -78,7 +75,7 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
     cluster = FakeCluster(**{PATCH: [POD_SECURITY, second]})
 
     with pytest.raises(NotStarted, match="runAsNonRoot != true; no capture is possible under this policy"):
-        await inject(cluster, TARGET, SPEC)
+        await inject(cluster, TARGET, SPEC, EPHEMERAL)
     assert len(cluster.called(PATCH)) == 2
 
 
@@ -87,8 +84,8 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
     [
         (
             Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"'),
-            'User "me" cannot patch resource "pods/ephemeralcontainers"; ask your cluster\'s administrator for the '
-            "verb patch on pods/ephemeralcontainers",
+            'User "me" cannot patch resource "pods/ephemeralcontainers"; ask your cluster\'s administrator to apply what '
+            "`podmirror rbac --agent ephemeral` prints",
         ),
         (
             Refusal(404, "NotFound", 'pods "web-1" not found'),
@@ -115,100 +112,79 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
 )
 async def test_refusals_in_the_servers_words_with_the_next_step(refusal, said):
     with pytest.raises(NotStarted) as explained:
-        await inject(FakeCluster(**{PATCH: refusal}), TARGET, SPEC)
+        await inject(FakeCluster(**{PATCH: refusal}), TARGET, SPEC, EPHEMERAL)
 
     assert str(explained.value) == f"the agent could not be added to pod shop/web-1: {said}"
-    assert explained.value.__cause__ is refusal
 
 
 async def test_a_refusal_without_words():
     with pytest.raises(NotStarted, match="the agent could not be added to pod shop/web-1"):
-        await inject(FakeCluster(**{PATCH: Refusal(500, "InternalError", "")}), TARGET, SPEC)
+        await inject(FakeCluster(**{PATCH: Refusal(500, "InternalError", "")}), TARGET, SPEC, EPHEMERAL)
 
 
 async def test_a_server_that_is_not_there():
     with pytest.raises(NotStarted, match="cannot be reached"):
-        await inject(FakeCluster(**{PATCH: NotStarted("it cannot be reached")}), TARGET, SPEC)
+        await inject(FakeCluster(**{PATCH: NotStarted("it cannot be reached")}), TARGET, SPEC, EPHEMERAL)
 
 
-# Waiting for it.
+async def test_a_static_pod_takes_none():
+    with pytest.raises(NotStarted, match="is a static pod, which takes no ephemeral containers"):
+        await inject(FakeCluster(), replace(TARGET, static=True), SPEC, EPHEMERAL)
 
 
-async def wait(cluster: FakeCluster) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await agent_of(cluster).wait_until_running()
-
-
-async def test_it_waits_until_the_agent_runs():
-    cluster = watched(
-        ("ADDED", pod()),
-        ("MODIFIED", pod(agent_state=CREATING)),
-        None,  # the watch ended, as each does after a while
-        ("ADDED", pod(agent_state=CREATING)),
-        ("MODIFIED", pod(agent_state=RUNNING)),
-        ("MODIFIED", pod(agent_state=NEVER_PULLED)),
-    )
-    await wait(cluster)
-
-    assert len(cluster.changes) == 1
-    assert cluster.called("watch") == [("web-1", "shop")] * 2
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "watch events"]
+async def test_a_runtime_without_net_raw_in_its_defaults_is_not_relied_on():
+    cluster = FakeCluster(**{PATCH: POD_SECURITY})
+    with pytest.raises(NotStarted, match="CRI-O, lack NET_RAW"):
+        await inject(cluster, replace(TARGET, lacks_net_raw=True), SPEC, EPHEMERAL)
+    assert len(cluster.called(PATCH)) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            ("MODIFIED", pod(agent_state=NEVER_PULLED)),
-            "cannot start: ErrImageNeverPull: image is not present",
-        ),
-        (("MODIFIED", pod(agent_state=ENDED)), r"has ended already: no NET_RAW \(exit code 1\)"),
-        (("DELETED", pod(agent_state=CREATING)), "is being deleted, so no agent starts in it"),
-        (("MODIFIED", pod(deleted=True, agent_state=CREATING)), "is being deleted"),
-        (NotStarted("the API server is gone"), "the API server is gone"),
-    ],
+    ("limit", "mebibytes"), [(None, 64), (1 << 30, 64), (200 << 20, 100 - 46), (100 << 20, 4)]
 )
-async def test_an_agent_that_does_not_come(change, words):
-    with pytest.raises(NotStarted, match=words):
-        await wait(watched(("ADDED", pod()), change))
+async def test_memory_is_what_the_pod_has_room_for(limit, mebibytes):
+    cluster = FakeCluster(**{PATCH: pod()})
+    await inject(cluster, replace(TARGET, surroundings=Surroundings(memory_limit=limit)), SPEC, EPHEMERAL)
+
+    arguments = cluster.called(PATCH)[0][2]["spec"]["ephemeralContainers"][0]["args"]
+    assert arguments[arguments.index("--memory") + 1] == str(mebibytes)
 
 
-async def test_a_watch_that_is_forbidden_is_explained():
-    with pytest.raises(NotStarted, match='cannot watch resource "pods"'):
-        await wait(watched(Refusal(403, "Forbidden", 'User "me" cannot watch resource "pods"')))
+async def test_a_pod_without_room_is_left_alone():
+    small = replace(TARGET, surroundings=Surroundings(memory_limit=64 << 20))
+    with pytest.raises(
+        NotStarted, match="pod shop/web-1 has no room for an agent: its memory limit is 64 MiB"
+    ):
+        await inject(FakeCluster(), small, SPEC, EPHEMERAL)
 
 
-async def test_an_event_tells_before_the_status_does():
-    events = items(event("Pulling", "…", kind="Normal"), event("Failed", "no such image"))
-    with pytest.raises(NotStarted, match=r"cannot start: no such image. It starts later, by itself"):
-        await wait(watched(("ADDED", pod(agent_state=CREATING)), events=events))
+# Whatever is admitted.
 
 
-async def test_events_are_asked_for_again(monkeypatch):
-    monkeypatch.setattr(inject_module, "EVENT_SECONDS", 0.01)
-    events = [items(), items(), items(event("Failed", "no such image"))]
-    cluster = watched(("ADDED", pod()), events=events)
-    with pytest.raises(NotStarted, match="no such image"):
-        await wait(cluster)
-
-    (_, arguments, options) = next(call for call in cluster.calls if call[0] == "list_namespaced_event")
-    assert arguments == ("shop",)
-    assert options == {"field_selector": "involvedObject.kind=Pod,involvedObject.name=web-1"}
-
-
-@pytest.mark.parametrize("failure", [Refusal(403, "Forbidden", "no events for you"), NotStarted("slow")])
-async def test_events_are_good_to_have_but_not_needed(failure):
-    await wait(watched(("ADDED", pod()), ("MODIFIED", pod(agent_state=RUNNING)), events=failure))
-
-
-@pytest.mark.parametrize(
-    ("state", "words"), [(CREATING, "ContainerCreating"), (None, "not seen by the kubelet yet")]
-)
-async def test_an_agent_that_takes_too_long(monkeypatch, state, words):
-    monkeypatch.setattr(inject_module, "START_SECONDS", 0.05)
-    with pytest.raises(NotStarted) as late:
-        await wait(watched(("ADDED", pod()), state=state))
-
-    assert str(late.value) == (
-        f"the agent {AGENT} in pod shop/web-1 did not start within 0.05 s ({words}); see `kubectl describe pod web-1 -n shop`"
+async def test_what_an_ephemeral_container_is_refused_a_job_may_be_granted():
+    forbidden = Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"')
+    cluster = FakeCluster(
+        **{PATCH: forbidden}, create_namespaced_job=None, list_namespaced_pod=items(pod("podmirror-x-abcde"))
     )
+    injection = await inject(cluster, TARGET, SPEC, Placement())
+
+    assert injection.what == f"Job shop/{AGENT} (podmirror-agent:1) on node node-1"
+    assert "the agent is a Job, since the agent could not be added to pod shop/web-1" in injection.notes[0]
+    assert injection.agent.pod == "podmirror-x-abcde"
+
+
+async def test_refused_in_every_way_tells_each():
+    forbidden = Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"')
+    jobs = Refusal(403, "Forbidden", 'User "me" cannot create resource "jobs"')
+    with pytest.raises(NotStarted) as refused:
+        await inject(FakeCluster(**{PATCH: forbidden}, create_namespaced_job=jobs), TARGET, SPEC, Placement())
+
+    assert 'cannot patch resource "pods/ephemeralcontainers"' in str(refused.value)
+    assert "and as a Job: Job shop/" in str(refused.value)
+    assert 'cannot create resource "jobs"; ask' in str(refused.value)
+
+
+async def test_what_no_agent_gets_around_ends_it():
+    gone = Refusal(404, "NotFound", 'pods "web-1" not found')
+    with pytest.raises(NotStarted, match="it was deleted meanwhile"):
+        await inject(FakeCluster(**{PATCH: gone}), TARGET, SPEC, Placement())

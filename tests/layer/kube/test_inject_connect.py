@@ -6,7 +6,7 @@ import time
 import pytest
 
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.kube import inject as inject_module
+from podmirror.kube import injected as injected_module
 from podmirror.kube.cluster import Refusal
 from podmirror_wire.frames import MAGIC, PROTOCOL_VERSION, Greeting
 from podmirror_wire.version import __version__
@@ -26,7 +26,7 @@ class Forwards:
         self.streams = []
         self.behind: dict[int, object] = {}
         self._serving: list[asyncio.Task] = []
-        monkeypatch.setattr(inject_module, "PortForward", self)
+        monkeypatch.setattr(injected_module, "PortForward", self)
 
     async def open(self, cluster, namespace, pod_name, port):
         assert (namespace, pod_name) == ("shop", "web-1")
@@ -52,7 +52,7 @@ class Forwards:
 
 @pytest.fixture
 async def forwards(monkeypatch):
-    monkeypatch.setattr(inject_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(injected_module, "_RETRY_SECONDS", 0.01)
     forwards = Forwards(monkeypatch)
     yield forwards
     await forwards.finish()
@@ -84,7 +84,7 @@ async def connect(cluster: FakeCluster):
 
 
 async def test_the_first_candidate_that_is_our_agent(forwards, monkeypatch):
-    monkeypatch.setattr(inject_module, "HELLO_SECONDS", 0.05)
+    monkeypatch.setattr(injected_module, "HELLO_SECONDS", 0.05)
     forwards.behind = {61001: web_server, 62002: silent, 63003: our_agent}
     link, stream = await connect(watched())
 
@@ -134,7 +134,7 @@ async def test_an_agent_that_has_ended_meanwhile(forwards):
 
 
 async def test_an_agent_that_never_answers(forwards, monkeypatch):
-    monkeypatch.setattr(inject_module, "START_SECONDS", 0.1)
+    monkeypatch.setattr(injected_module, "START_SECONDS", 0.1)
     began = time.monotonic()
     with pytest.raises(NotStarted, match="runs but does not answer: connection refused on 63003"):
         await connect(watched(state=RUNNING))
@@ -155,7 +155,7 @@ async def test_a_cluster_that_does_not_say_how_the_agent_is(forwards):
 
 
 async def test_a_post_mortem(monkeypatch):
-    monkeypatch.setattr(inject_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(injected_module, "_RETRY_SECONDS", 0.01)
     cluster = watched()
     cluster.answers["read_namespaced_pod"] = [pod(agent_state=RUNNING), pod(agent_state=ENDED)]
 
@@ -164,8 +164,8 @@ async def test_a_post_mortem(monkeypatch):
 
 @pytest.mark.parametrize("answer", [Refusal(403, "Forbidden", "no"), NotStarted("unreachable")])
 async def test_a_post_mortem_that_finds_nothing_does_not_keep_the_user(monkeypatch, answer):
-    monkeypatch.setattr(inject_module, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(inject_module, "POST_MORTEM_SECONDS", 0.05)
+    monkeypatch.setattr(injected_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(injected_module, "POST_MORTEM_SECONDS", 0.05)
     cluster = watched()
     cluster.answers["read_namespaced_pod"] = answer
 

@@ -2,6 +2,9 @@
 
 import pytest
 from kubernetes.client import (
+    V1ContainerState,
+    V1ContainerStateRunning,
+    V1ContainerStatus,
     V1Deployment,
     V1DeploymentSpec,
     V1LabelSelector,
@@ -11,7 +14,7 @@ from kubernetes.client import (
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Refusal
-from podmirror.kube.resolve import ResolvedTarget, resolve, unfitness
+from podmirror.kube.resolve import resolve, unfitness
 from podmirror.target import Target
 from tests.layer.kube.fakes import FakeCluster, items
 from tests.layer.kube.pods import pod
@@ -43,7 +46,9 @@ async def refusal_of(cluster: FakeCluster, target: Target, **options) -> str:
 async def test_a_pod():
     cluster = of_pod(pod())
 
-    assert await resolve(cluster, POD) == ResolvedTarget("shop", "web-1", "node-1", None)
+    resolved = await resolve(cluster, POD)
+    assert (resolved.namespace, resolved.pod, resolved.node) == ("shop", "web-1", "node-1")
+    assert (resolved.container, resolved.container_id, resolved.static) == (None, None, False)
     assert cluster.called("read_namespaced_pod") == [("web-1", "shop")]
 
 
@@ -80,10 +85,6 @@ async def test_an_app_that_crashes_in_a_loop_is_worth_seeing():
             pod(node=None, ip=None, phase="Pending", unschedulable="0/1 nodes are available"),
             "is not scheduled yet: 0/1 nodes are available",
         ),
-        (
-            pod(annotations={"kubernetes.io/config.mirror": "x"}),
-            "is a static pod, which takes no ephemeral containers",
-        ),
         (pod(ip=None, phase="Pending"), "has no running sandbox yet"),
     ],
 )
@@ -92,6 +93,34 @@ async def test_a_pod_that_is_not_fit(unfit, why):
     assert (
         await refusal_of(of_pod(unfit), POD) == f"pod 'web-1' in namespace 'shop' {why}; choose another pod"
     )
+
+
+async def test_a_static_pod_is_told_apart():
+    static = pod(annotations={"kubernetes.io/config.mirror": "x"})
+
+    assert (await resolve(of_pod(static), POD)).static
+
+
+async def test_a_container_that_runs_is_found_by_its_id():
+    both = pod(containers=("app", "nginx"))
+    both.status.container_statuses = [
+        V1ContainerStatus(
+            name=name,
+            image="i",
+            image_id="",
+            ready=True,
+            restart_count=0,
+            container_id=f"containerd://{name}",
+            state=V1ContainerState(running=V1ContainerStateRunning())
+            if name == "nginx"
+            else V1ContainerState(),
+        )
+        for name in ("app", "nginx")
+    ]
+
+    assert (await resolve(of_pod(both), POD)).container_id == "containerd://nginx"
+    app = Target.parse("pod/web-1/container/app")
+    assert (await resolve(of_pod(both), app)).container_id is None
 
 
 def test_a_fit_pod_is_not_unfit():

@@ -1,0 +1,93 @@
+"""Waiting for an agent that was put somewhere, against a cluster that answers by script."""
+
+import asyncio
+
+import pytest
+
+from podmirror.errors import NotStarted
+from podmirror.kube import injected as injected_module
+from podmirror.kube.cluster import Refusal
+from tests.layer.agents import PATIENCE_SECONDS
+from tests.layer.kube.fakes import FakeCluster, items
+from tests.layer.kube.injections import CREATING, ENDED, NEVER_PULLED, RUNNING, agent_of, watched
+from tests.layer.kube.pods import AGENT, event, pod
+
+
+async def wait(cluster: FakeCluster) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await agent_of(cluster).wait_until_running()
+
+
+async def test_it_waits_until_the_agent_runs():
+    cluster = watched(
+        ("ADDED", pod()),
+        ("MODIFIED", pod(agent_state=CREATING)),
+        None,  # the watch ended, as each does after a while
+        ("ADDED", pod(agent_state=CREATING)),
+        ("MODIFIED", pod(agent_state=RUNNING)),
+        ("MODIFIED", pod(agent_state=NEVER_PULLED)),
+    )
+    await wait(cluster)
+
+    assert len(cluster.changes) == 1
+    assert cluster.called("watch") == [("web-1", "shop")] * 2
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "watch events"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("MODIFIED", pod(agent_state=NEVER_PULLED)),
+            "cannot start: ErrImageNeverPull: image is not present",
+        ),
+        (("MODIFIED", pod(agent_state=ENDED)), r"has ended already: no NET_RAW \(exit code 1\)"),
+        (("DELETED", pod(agent_state=CREATING)), "is being deleted, so no agent starts in it"),
+        (("MODIFIED", pod(deleted=True, agent_state=CREATING)), "is being deleted"),
+        (NotStarted("the API server is gone"), "the API server is gone"),
+    ],
+)
+async def test_an_agent_that_does_not_come(change, words):
+    with pytest.raises(NotStarted, match=words):
+        await wait(watched(("ADDED", pod()), change))
+
+
+async def test_a_watch_that_is_forbidden_is_explained():
+    with pytest.raises(NotStarted, match='cannot watch resource "pods"'):
+        await wait(watched(Refusal(403, "Forbidden", 'User "me" cannot watch resource "pods"')))
+
+
+async def test_an_event_tells_before_the_status_does():
+    events = items(event("Pulling", "…", kind="Normal"), event("Failed", "no such image"))
+    with pytest.raises(NotStarted, match=r"cannot start: no such image. It starts later, by itself"):
+        await wait(watched(("ADDED", pod(agent_state=CREATING)), events=events))
+
+
+async def test_events_are_asked_for_again(monkeypatch):
+    monkeypatch.setattr(injected_module, "EVENT_SECONDS", 0.01)
+    events = [items(), items(), items(event("Failed", "no such image"))]
+    cluster = watched(("ADDED", pod()), events=events)
+    with pytest.raises(NotStarted, match="no such image"):
+        await wait(cluster)
+
+    (_, arguments, options) = next(call for call in cluster.calls if call[0] == "list_namespaced_event")
+    assert arguments == ("shop",)
+    assert options == {"field_selector": "involvedObject.kind=Pod,involvedObject.name=web-1"}
+
+
+@pytest.mark.parametrize("failure", [Refusal(403, "Forbidden", "no events for you"), NotStarted("slow")])
+async def test_events_are_good_to_have_but_not_needed(failure):
+    await wait(watched(("ADDED", pod()), ("MODIFIED", pod(agent_state=RUNNING)), events=failure))
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [(CREATING, "ContainerCreating"), (None, "not seen by the kubelet yet")]
+)
+async def test_an_agent_that_takes_too_long(monkeypatch, state, words):
+    monkeypatch.setattr(injected_module, "START_SECONDS", 0.05)
+    with pytest.raises(NotStarted) as late:
+        await wait(watched(("ADDED", pod()), state=state))
+
+    assert str(late.value) == (
+        f"the agent {AGENT} in pod shop/web-1 did not start within 0.05 s ({words}); see `kubectl describe pod web-1 -n shop`"
+    )

@@ -1,37 +1,15 @@
 """`mirror` and `exec` deliver live requests, byte for byte."""
 
-import hashlib
 import json
-import random
 import subprocess
 import sys
 from pathlib import Path
 
-from e2e.cluster import CLIENT, LOCAL, E2ECluster, code, until
+from e2e.bodies import drive, expected, received
+from e2e.cluster import LOCAL, E2ECluster, code, until
 from e2e.sessions import Podmirror
 
 REQUESTS = 150
-
-
-def expected(seed: int, count: int) -> dict[str, str]:
-    """What the client of that seed posts: SHA-256 of the body by path."""
-    chosen = random.Random(seed)
-    return {
-        f"/{number}": hashlib.sha256(chosen.randbytes(chosen.randrange(0, 50_000))).hexdigest()
-        for number in range(count)
-    }
-
-
-def received(output: str) -> dict[str, str]:
-    return dict(line.split() for line in output.splitlines(keepends=True) if line.endswith("\n"))
-
-
-def drive(k8s: E2ECluster, name: str, seed: int, count: int, pause: float = 0.0) -> None:
-    """Send requests from a pod of the cluster, all of which the app must answer as it should."""
-    host = k8s.ready_pods("app")[0].status.pod_ip
-    k8s.run_pod(name, CLIENT, host, str(count), str(pause), str(seed))
-    until(lambda: k8s.phase(name) == "Succeeded", f"{name} is done")
-    assert json.loads(k8s.log(name)) == {"sent": count, "failed": 0}
 
 
 def test_exec_delivers_every_request_to_the_command(k8s: E2ECluster, local_port: int, tmp_path: Path) -> None:

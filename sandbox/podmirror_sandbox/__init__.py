@@ -13,10 +13,11 @@ The sandbox imports nothing of podmirror: it starts the agent as a process, as a
 What is different from a real cluster, on purpose:
 
 - Pods run on the host's files, as the user who started the sandbox: an image is only the beginning of a command line.
-  `readOnlyRootFilesystem`, volumes, `envFrom`, `stdin`, `tty`, resources, probes, `lifecycle`, seccomp, AppArmor, `hostPID`,
+  `readOnlyRootFilesystem`, volumes, `envFrom`, `stdin`, `tty`, resources, probes, `lifecycle`, seccomp, AppArmor,
   `hostNetwork` and `shareProcessNamespace` are accepted and not acted on; a variable from a ConfigMap or Secret is a
   CreateContainerConfigError. There is no /sys/fs/cgroup in a container.
 - `runAsUser` needs root outside: in a plain user's namespace only uid 0 exists, and every container runs as that.
+- `hostPID` shares the node's processes, but there are no control groups to tell whose they are: see `node.processview`.
 - `targetContainerName` is checked and then ignored: the process namespaces of containers stay apart.
 - An image of the sandbox's counts as present, also with `imagePullPolicy: Always`.
 - Delays are shorter: restarts and pulls are tried again after 1 s to 30 s, a Job's pods at once.

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from podmirror_sandbox.cluster.events import record
 from podmirror_sandbox.cluster.images import Image, find_image, full_reference
 from podmirror_sandbox.cluster.launch import ConfigError, Launch, plan_launch
-from podmirror_sandbox.cluster.objects import Object, timestamp
+from podmirror_sandbox.cluster.objects import Object, timestamp, uid_of
+from podmirror_sandbox.node.processview import VARIABLE, ProcessView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,9 +200,11 @@ class Container:
         with self.log_path().open("ab") as log, setup_errors.open("wb") as errors:
             self._process = self._host.processes.start(argv, env=launch.env, output=log, errors=errors)
         await self._until_set_up(self._process)
-        self._set_state({"running": {"startedAt": timestamp(started)}})
-        self._tell("Started", f"Container started: {self.name}")
-        code = await self._process.wait()
+        first = next(iter(self._process.children()), None)
+        with ProcessView(self._host.process_view).showing(first, self._id, uid_of(self._pod())):
+            self._set_state({"running": {"startedAt": timestamp(started)}})
+            self._tell("Started", f"Container started: {self.name}")
+            code = await self._process.wait()
         if code < 0:
             code = 128 - code
         elif code == 1 and setup_errors.stat().st_size:
@@ -227,8 +230,12 @@ class Container:
             # Nothing is there to be bound over, and nothing is created on the host: the agent honours the variable.
             path = "/dev/termination-log"
             launch.env["PODMIRROR_TERMINATION_LOG"] = path
-        argv = ["nsenter", f"--net={self._network.path}", "--", "unshare", "--mount", "--uts", "--pid"]
-        argv += ["--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"]
+        argv = ["nsenter", f"--net={self._network.path}", "--", "unshare", "--mount", "--uts"]
+        if self._pod()["spec"].get("hostPID"):
+            launch.env[VARIABLE] = str(self._host.process_view)
+        else:
+            argv += ["--pid", "--mount-proc"]
+        argv += ["--fork", "--kill-child", "--propagation", "private", "--"]
         argv += ["sh", "-c", _SETUP, "sh", str(message_file), path, launch.hostname, launch.working_dir]
         argv += ["setpriv", "--inh-caps=-all"]
         if launch.capabilities is not None:

@@ -34,6 +34,11 @@ class Host:
     is_root: bool
     """Whether the sandbox was started by root, so that all user ids exist."""
 
+    @property
+    def process_view(self) -> Path:
+        """Where the node's processes show to pods with `hostPID`."""
+        return self.data / "processes"
+
     def now(self) -> datetime:
         """The time."""
         return self.registry.clock()

@@ -3,6 +3,9 @@
 Without KUBECONFIG a sandbox is started. With it, the images must be on the cluster's nodes, or where they can be pulled from:
 
     PODMIRROR_E2E_AGENT_IMAGE   the agent's image (default: podmirror-agent:VERSION)
+    PODMIRROR_E2E_OLD_AGENT_IMAGE   an agent's image of another version
+    PODMIRROR_E2E_STATIC_PODS   the folder of the node's static pods, where this machine is the node
+    PODMIRROR_E2E_CA            /path/ca, of ca.crt and ca.key, where the cluster signs no client certificates
     PODMIRROR_E2E_APP_IMAGE     any image with python3 (default: python:3.13-slim; in the sandbox: the host's own Python)
 """
 

@@ -144,8 +144,13 @@ def _explained(agent: InjectedAgent, refusal: Refusal) -> Exception:
         return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
     if refusal.reason == "Forbidden" and "PodSecurity" in words:
         return _Refused(f"{what}: {words}; no capture is possible under this policy from inside the pod")
-    if refusal.reason == "Forbidden" and " cannot " in words:
+    if "denied" in words and " cannot " not in words:  # a webhook's or an admission policy's
         return _Refused(
-            f"{what}: {words}; ask your cluster's administrator to apply what `podmirror rbac --agent ephemeral` prints"
+            f"{what}: {words}; a policy of this cluster refuses it: ask whoever keeps that policy, or see `podmirror doctor`"
+        )
+    if refusal.reason == "Forbidden":
+        return _Refused(
+            f"{what}: {words}; it needs the verb patch on pods/ephemeralcontainers: ask your cluster's administrator to apply "
+            "what `podmirror rbac --agent ephemeral` prints"
         )
     return _Refused(f"{what}: {words}")

@@ -114,8 +114,7 @@ def _run() -> int:
     try:
         result = podmirror.main(standalone_mode=False)
     except click.ClickException as error:
-        _name_origin(error)
-        error.show()
+        _with_origin(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
@@ -132,16 +131,19 @@ def _run() -> int:
     return result if isinstance(result, int) else 0
 
 
-def _name_origin(error: click.ClickException) -> None:
+def _with_origin(error: click.ClickException) -> click.ClickException:
     """Say where a bad value came from, if it was not the command line."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
-        return
+        return error
     source = error.ctx.get_parameter_source(str(error.param.name))
     if source is ParameterSource.ENVIRONMENT:
-        error.message += f" (from {variable_of(error.param)})"
+        origin = variable_of(error.param)
     elif source is ParameterSource.DEFAULT_MAP:
         configuration = error.ctx.find_object(Configuration)
-        error.message += f" (from {configuration.path if configuration else 'the configuration'})"
+        origin = str(configuration.path if configuration else "the configuration")
+    else:
+        return error
+    return click.BadParameter(f"{error.message} (from {origin})", error.ctx, error.param, error.param_hint)
 
 
 def _say(text: str) -> None:

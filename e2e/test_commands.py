@@ -1,5 +1,6 @@
 """The commands that only look, the configuration, the environment, completion, and the ways to log in."""
 
+import asyncio
 import base64
 import json
 import os
@@ -15,6 +16,13 @@ from e2e.cluster import AGENT_IMAGE, E2ECluster, until
 from e2e.running import refusal, run
 from e2e.sessions import Podmirror
 from e2e.users import User, make_user, write_kubeconfig
+from podmirror.commands import agents
+from podmirror.kube.cluster import Cluster
+from podmirror.kube.ephemeral import AgentSpec
+from podmirror.kube.inject import candidate_ports, inject, new_agent_name
+from podmirror.kube.resolve import resolve
+from podmirror.target import Target
+from podmirror_wire.handshake import new_secret, verifier_of
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +57,32 @@ def test_agents_are_listed_with_their_end_and_others_are_left_alone(k8s: E2EClus
 
         listed = json.loads(run(k8s, "agents", "-n", k8s.namespace, "-o", "json").stdout)
 
-        running = [each for each in listed if each["state"] == "running"]
-        assert len(running) == 1
-        assert running[0]["endsAtTheLatest"]
+        name = podmirror.err.split("injected ephemeral container ")[1].split()[0]
+        running = {each["name"]: each for each in listed if each["state"] == "running"}
+        assert running[name]["endsAtTheLatest"]
         assert podmirror.interrupt() == 0
+
+
+async def test_ones_own_agent_is_ended(k8s: E2ECluster, monkeypatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", k8s.kubeconfig)
+    cluster = Cluster.connect(None, k8s.namespace)
+    secret = new_secret()
+    name = new_agent_name()
+    target = await resolve(cluster, Target.parse("deployment/app"))
+    spec = AgentSpec(name, AGENT_IMAGE, None, candidate_ports(), verifier_of(secret), 60.0, "info")
+    await (await inject(cluster, target, spec)).agent.wait_until_running()
+    monkeypatch.setattr(agents, "secret_of", lambda *key: secret if key[2] == name else None)
+
+    await asyncio.to_thread(
+        agents.command.main, ["-n", k8s.namespace, "--clean"], "agents", standalone_mode=False
+    )
+
+    def ended() -> bool:
+        states = {each.name: each.state for each in k8s.agents(target.pod)}
+        terminated = states[name].terminated
+        return terminated is not None and "agents --clean" in terminated.message
+
+    until(ended, "the agent took leave", seconds=10)
 
 
 def test_jobs_that_have_ended_are_removed(k8s: E2ECluster) -> None:
@@ -124,7 +154,7 @@ def test_a_session_with_options_from_the_environment(
 def test_an_image_that_is_never_pulled_is_refused_by_that_policy(k8s: E2ECluster, local_port: int) -> None:
     arguments = [
         *("mirror", *k8s.session_arguments("deployment/app"), "-p", f"8080:{local_port}"),
-        *("--agent-image", "podmirror-agent:nowhere", "--image-pull-policy", "Never"),
+        *("--agent-image", "podmirror-agent:nope", "--image-pull-policy", "Never"),
     ]
 
     assert "is not present with pull policy of Never" in refusal(k8s, *arguments)

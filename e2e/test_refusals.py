@@ -89,7 +89,7 @@ def test_a_policy_that_denies_is_quoted(k8s: E2ECluster, denying: None) -> None:
     said = refusal(k8s, *mirror(k8s, target))
 
     assert "nobody debugs in this shop" in said
-    assert "ask whoever keeps that policy" in said
+    assert "ask whoever keeps it" in said
 
 
 def test_restricted_is_refused_in_the_servers_words(k8s: E2ECluster) -> None:

@@ -143,10 +143,12 @@ def _explained(agent: InjectedAgent, refusal: Refusal) -> Exception:
     if refusal.reason == "NotFound":
         return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
     if refusal.reason == "Forbidden" and "PodSecurity" in words:
-        return _Refused(f"{what}: {words}; no capture is possible under this policy from inside the pod")
-    if "denied" in words and " cannot " not in words:  # a webhook's or an admission policy's
         return _Refused(
-            f"{what}: {words}; a policy of this cluster refuses it: ask whoever keeps that policy, or see `podmirror doctor`"
+            f"{what}: {words}; no capture is possible under this policy from inside the pod: `podmirror doctor` tells what is"
+        )
+    if "denied" in words or "failed calling webhook" in words:
+        return _Refused(
+            f"{what}: {words}; a policy of this cluster stands in the way: ask whoever keeps it, or see `podmirror doctor`"
         )
     if refusal.reason == "Forbidden":
         return _Refused(

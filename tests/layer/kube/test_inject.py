@@ -91,13 +91,13 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
             Refusal(
                 403, "Forbidden", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here"
             ),
-            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here; a policy of this cluster refuses it: "
-            "ask whoever keeps that policy, or see `podmirror doctor`",
+            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here; a policy of this cluster stands in the way: "
+            "ask whoever keeps it, or see `podmirror doctor`",
         ),
         (
             Refusal(400, "", 'admission webhook "guard.test" denied the request: not here'),
-            'admission webhook "guard.test" denied the request: not here; a policy of this cluster refuses it: '
-            "ask whoever keeps that policy, or see `podmirror doctor`",
+            'admission webhook "guard.test" denied the request: not here; a policy of this cluster stands in the way: '
+            "ask whoever keeps it, or see `podmirror doctor`",
         ),
         (
             Refusal(404, "NotFound", 'pods "web-1" not found'),

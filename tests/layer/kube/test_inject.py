@@ -91,8 +91,8 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
             Refusal(
                 403, "Forbidden", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here"
             ),
-            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here; a policy of this cluster stands in the way: "
-            "ask whoever keeps it, or see `podmirror doctor`",
+            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not here; a policy of this cluster stands in the "
+            "way: ask whoever keeps it, or see `podmirror doctor`",
         ),
         (
             Refusal(400, "", 'admission webhook "guard.test" denied the request: not here'),

@@ -85,7 +85,8 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
         (
             Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"'),
             'User "me" cannot patch resource "pods/ephemeralcontainers"; it needs the verb patch on '
-            "pods/ephemeralcontainers: ask your cluster's administrator to apply what `podmirror rbac --agent ephemeral` prints",
+            "pods/ephemeralcontainers: ask your cluster's administrator to apply what "
+            "`podmirror rbac --agent ephemeral` prints",
         ),
         (
             Refusal(

@@ -143,7 +143,8 @@ async def diagnose(cluster: Cluster, target: Target | None, image: str, agent_na
         notes.append(why)
         if target is not None:
             for trial in trials:
-                trial.refusals.append(why)
+                if trial.works:  # else the permission that is missing says why
+                    trial.refusals.append(why)
     else:
         about = f"tried as {user.name} on pod {cluster.namespace}/{pod.metadata.name}"
         hazard = refusal_of(pod, await node_of(cluster, pod))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from podmirror.delivery import CONNECT_SECONDS, Delivery
 from podmirror.errors import TooMuchLoss
+from podmirror.fleet import Fleet
 from podmirror.forwarding import Forwarding, LateJoins, OnGap, Outcome
 from podmirror.ledger import LayerLedger
 from podmirror.listenaddress import ListenAddress
 from podmirror.livestats import LiveStats
 from podmirror.losslimit import LossLimit
 from podmirror.progress import Progress
-from podmirror.session import Session
 from podmirror.stats import AgentLoad, Sample
 from podmirror.verdict import sentences
 from podmirror_wire.frames import ConnectionFrame
@@ -62,7 +62,9 @@ class Mirroring:
         self._progress = progress
         self._report = report
         self._noted: dict[str, int] = {}
-        self._session: Session | None = None
+        self._by_pod: dict[str, int] = {}
+        """Connections that ended, by pod, if there is or was more than one."""
+        self._session: Fleet | None = None
         self._load = AgentLoad()
         self._stats: LiveStats | None = None
         self._metrics: MetricsServer | None = None
@@ -92,7 +94,7 @@ class Mirroring:
         """Take a frame of a mirrored connection."""
         self._delivery.receive_frame(frame)
 
-    def attach(self, session: Session, *, shares_terminal: bool = False) -> None:
+    def attach(self, session: Fleet, *, shares_terminal: bool = False) -> None:
         """Use this session from now on, and show figures, if that is asked for.
 
         Args:
@@ -172,7 +174,12 @@ class Mirroring:
     def _write_ledger(self) -> None:
         if self._report.ledger_file is None:
             return
-        text = json.dumps(self.ledger.as_dict()) + "\n"
+        pods = (
+            {"pods": {pod: self._by_pod.get(pod, 0) for pod in self._session.pods}}
+            if self._session is not None
+            else {}
+        )
+        text = json.dumps({**self.ledger.as_dict(), **pods}) + "\n"
         try:
             if str(self._report.ledger_file) == "-":
                 sys.stdout.write(text)
@@ -199,7 +206,11 @@ class Mirroring:
     def _receive_outcome(self, forwarding: Forwarding, trouble: str) -> None:
         reason = trouble or _REASONS.get(forwarding.outcome, "")
         opened = forwarding.opened
-        what = f"{opened.initiator} to port {opened.responder.port}"
+        pod = self._session.label(opened.connection) if self._session is not None else ""
+        if pod:
+            self._by_pod[pod] = self._by_pod.get(pod, 0) + 1
+        of_pod = f" of {pod}" if pod else ""
+        what = f"{opened.initiator} to port {opened.responder.port}{of_pod}"
         if self._report.verbose:
             said = f": {reason}" if reason else ""
             late = f", joined late behind {forwarding.skipped:,} bytes" if _joined_late(forwarding) else ""

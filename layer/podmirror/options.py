@@ -14,7 +14,7 @@ from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
-from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
+from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, MAX_PODS, SessionOptions
 from podmirror.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -60,7 +60,7 @@ _TARGET_OPTIONS = [
         "--target",
         type=_Type("TARGET", Target.parse),
         required=True,
-        help="pod/NAME or deployment/NAME[/container/C]",
+        help="KIND/NAME[/container/C], such as pod/web-0, deployment/web or service/web; or label/KEY=VALUE.",
     ),
     *_CLUSTER_OPTIONS,
     agent_image_option,
@@ -109,6 +109,16 @@ _TARGET_OPTIONS = [
         default=AgentKind.AUTO,
         show_default="auto",
         help="An ephemeral container of the pod, a Job on its node, or what is admitted.",
+    ),
+    click.option(
+        "--all-pods", is_flag=True, help="Mirror every pod of the target that is ready, not only one."
+    ),
+    click.option(
+        "--max-pods",
+        type=click.IntRange(min=1),
+        default=MAX_PODS,
+        show_default=True,
+        help="With --all-pods: at a time.",
     ),
     click.option("--agent-namespace", help="Namespace for an agent that is a Job (default: the target's)."),
     click.option(

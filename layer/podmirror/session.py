@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from podmirror.errors import AgentLost
 from podmirror.link import GOODBYE_SECONDS, Link
@@ -18,8 +19,15 @@ from podmirror_wire.frames import ConnectionFrame
 from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.version import __version__
 
+if TYPE_CHECKING:
+    from podmirror.kube.cluster import Cluster
+    from podmirror.kube.resolve import ResolvedTarget
+
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
+
+MAX_PODS = 20
+"""At a time, unless the user says otherwise: each takes a tunnel through the API server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,10 @@ class SessionOptions:
     agent: AgentKind = AgentKind.AUTO
     agent_namespace: str | None = None
     privileged: bool = False
+    all_pods: bool = False
+    """Mirror every pod of the target that is ready, not only one."""
+    max_pods: int = MAX_PODS
+    """At a time."""
 
     @property
     def placement(self) -> Placement:
@@ -57,12 +69,13 @@ class Session:
         self.link = link
         self._explain = explain
         self._running = asyncio.create_task(link.run(), name="link")
-        self._unanswered = False
+        self.unanswered = False
+        """Whether a goodbye of ours was."""
 
     @property
     def loss(self) -> AgentLost | None:
         """What ended the conversation, if it was no goodbye of ours."""
-        if self._unanswered:
+        if self.unanswered:
             return AgentLost("the agent did not answer the goodbye")
         running = self._running
         error = running.exception() if running.done() and not running.cancelled() else None
@@ -103,19 +116,25 @@ class Session:
         if not self._running.done():
             self.link.say_goodbye(reason)
             await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
-            self._unanswered = not self._running.done()
+            self.unanswered = not self._running.done()
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
 
 
 @asynccontextmanager
 async def open_session(
-    options: SessionOptions, progress: Progress, receiver: Callable[[ConnectionFrame], None]
+    cluster: "Cluster",
+    target: "ResolvedTarget",
+    options: SessionOptions,
+    progress: Progress,
+    receiver: Callable[[ConnectionFrame], None],
 ) -> AsyncIterator[Session]:
-    """Start an agent beside the target and authenticate; at the end say goodbye to it.
+    """Start an agent beside a pod and authenticate; at the end say goodbye to it.
 
     Args:
-        options: Where and how.
+        cluster: Where the pod is.
+        target: The pod.
+        options: How.
         progress: Told of each step.
         receiver: Given every frame of the mirrored connections, in order; it must not block.
 
@@ -123,19 +142,12 @@ async def open_session(
         NotStarted: Some step was refused or failed, and which.
     """
     # The Kubernetes client takes half a second to import.
-    from podmirror.kube.cluster import Cluster, in_daemon_thread
     from podmirror.kube.ephemeral import AgentSpec
     from podmirror.kube.inject import candidate_ports, inject, new_agent_name
-    from podmirror.kube.resolve import resolve
 
-    secret = new_secret()
-    with progress.step(f"resolving {options.target}") as step:
-        # A credential plugin may run, and ask the user something.
-        cluster = await in_daemon_thread(lambda: Cluster.connect(options.context, options.namespace))
-        target = await resolve(cluster, options.target, host_network=options.allow_host_network)
-        step.done = f"resolved {options.target}: {target}"
     for note in target.surroundings.notes:
         progress.note(note)
+    secret = new_secret()
     spec = AgentSpec(
         name=options.agent_name or new_agent_name(),
         image=options.agent_image,

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from podmirror.errors import AgentLost, NotStarted
+from podmirror.fleet import Fleet, open_fleet
 from podmirror.mirroring import Mirroring
 from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
 from podmirror.progress import Progress
-from podmirror.session import Session, SessionOptions, open_session
+from podmirror.session import SessionOptions
 
 SILENT_SECONDS = 10.0
 """After which a command that listens on no port yet is worth a word."""
@@ -94,7 +95,7 @@ class _Run:
         code = 0
         try:
             await self._mirroring.begin()
-            async with open_session(options, self._progress, self._mirroring.receive_frame) as session:
+            async with open_fleet(options, self._progress, self._mirroring.receive_frame) as session:
                 self._mirroring.attach(session, shares_terminal=True)
                 lost, code = await self._run_beside(session)
         finally:
@@ -112,7 +113,7 @@ class _Run:
         else:
             self._process.receive_signal(number)
 
-    async def _run_beside(self, session: Session) -> tuple[AgentLost | None, int]:
+    async def _run_beside(self, session: Fleet) -> tuple[AgentLost | None, int]:
         for pair in self._pairs:
             if pair.local is not None:
                 await self._mirroring.subscribe(pair.remote, pair.local)
@@ -130,7 +131,7 @@ class _Run:
             raise outcome
         return (outcome if isinstance(outcome, AgentLost) else session.loss), code
 
-    async def _mirror(self, session: Session) -> None:
+    async def _mirror(self, session: Fleet) -> None:
         finding = asyncio.create_task(self._find_ports(), name="find ports")
         try:
             await session.wait()

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from podmirror.errors import UsageError
+from podmirror.fleet import open_fleet
 from podmirror.mirroring import Mirroring
 from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.progress import Progress
-from podmirror.session import SessionOptions, open_session
+from podmirror.session import SessionOptions
 
 
 @click.command("mirror")
@@ -49,7 +50,7 @@ async def _mirror(
         loop.add_signal_handler(number, stop)
     try:
         await mirroring.begin()
-        async with open_session(options, progress, mirroring.receive_frame) as session:
+        async with open_fleet(options, progress, mirroring.receive_frame) as session:
             mirroring.attach(session)
             for pair in pairs:
                 await mirroring.subscribe(pair.remote, pair.local or pair.remote)

@@ -10,7 +10,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,20 @@ class Cluster:
             Refusal: The API server answered with an error.
             NotStarted: It could not be reached.
         """
+        async for change in self._watch(namespace, field_selector=f"metadata.name={name}"):
+            yield change
+
+    async def watch_pods(self, selector: str, namespace: str) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of pods with certain labels, as above.
+
+        Raises:
+            Refusal: The API server answered with an error.
+            NotStarted: It could not be reached.
+        """
+        async for change in self._watch(namespace, label_selector=selector):
+            yield change
+
+    async def _watch(self, namespace: str, **selected: str) -> AsyncGenerator[tuple[str, Any]]:
         loop = asyncio.get_running_loop()
         changes: asyncio.Queue[tuple[str, Any] | BaseException | None] = asyncio.Queue()
         watching = watch.Watch()
@@ -142,7 +156,7 @@ class Cluster:
                 for event in watching.stream(
                     self.core.list_namespaced_pod,
                     namespace,
-                    field_selector=f"metadata.name={name}",
+                    **selected,
                     timeout_seconds=WATCH_SECONDS,
                     _request_timeout=(REQUEST_SECONDS[0], WATCH_SECONDS + 5),
                 ):
@@ -152,7 +166,7 @@ class Cluster:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(changes.put_nowait, outcome)
 
-        threading.Thread(target=follow, name=f"watch pod {name}", daemon=True).start()
+        threading.Thread(target=follow, name="watch pods", daemon=True).start()
         try:
             while (change := await changes.get()) is not None:
                 if isinstance(change, ApiException):

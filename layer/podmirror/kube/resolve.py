@@ -1,30 +1,31 @@
-"""From a target to the pod that stands for it."""
+"""From the pods of a target to those that an agent is put beside."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 from podmirror.errors import NotStarted
-from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.hazards import lacks_net_raw
+from podmirror.kube.cluster import Cluster
+from podmirror.kube.hazards import SIDECARS, lacks_net_raw
 from podmirror.kube.surroundings import UNKNOWN, Surroundings, look_around
+from podmirror.kube.workload import Workload
 from podmirror.target import Kind, Target
 
 _STATIC_ANNOTATION = "kubernetes.io/config.mirror"
+_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """A pod to inject an agent into."""
+    """A pod to put an agent beside."""
 
     namespace: str
     pod: str
     node: str
     container: str | None
-    """The container that the user named."""
+    """The container that is meant, by the user's word or a guess."""
     uid: str = ""
     container_id: str | None = None
-    """Of a container that runs, the named one if one was named, as the status has it; None if none runs."""
+    """Of that container if it runs, as the pod's status has it; of any that runs if none is meant."""
     static: bool = False
     """A static pod, which takes no ephemeral containers (kubernetes pull request 114086)."""
     lacks_net_raw: bool = False
@@ -36,9 +37,7 @@ class ResolvedTarget:
 
 
 async def resolve(cluster: Cluster, target: Target, *, host_network: bool = False) -> ResolvedTarget:
-    """Find the target's pod: itself, or of a deployment the first that is ready, else the first that runs.
-
-    A pod is fit when its sandbox runs, whatever its containers do: what reaches an app that crashes in a loop is worth seeing.
+    """Find the pod that stands for a target: the first that is ready, else the first that runs.
 
     Args:
         cluster: Where to look.
@@ -48,28 +47,46 @@ async def resolve(cluster: Cluster, target: Target, *, host_network: bool = Fals
     Raises:
         NotStarted: There is no such object, or no pod of it is fit.
     """
-    try:
-        pods = await _candidates(cluster, target)
-    except Refusal as refusal:
-        _explain(cluster, target, refusal)
+    pods = await (await Workload.find(cluster, target)).pods()
+    return await admit(cluster, target, first_fit(cluster, target, pods), host_network=host_network)
+
+
+def first_fit(cluster: Cluster, target: Target, pods: list[Any]) -> Any:  # kubernetes has no types
+    """Give the first pod that is ready, else the first that is fit.
+
+    A pod is fit when its sandbox runs, whatever its containers do: what reaches an app that crashes in a loop is worth seeing.
+
+    Raises:
+        NotStarted: None of them is fit.
+    """
     fit = [pod for pod in pods if not unfitness(pod)]
     if not fit:
         raise NotStarted(_none_fits(cluster, target, pods))
-    pod = min(fit, key=lambda each: (not _is_ready(each), each.metadata.name))
-    _check_container(target, pod)
+    return min(fit, key=lambda each: (not is_ready(each), each.metadata.name))
+
+
+async def admit(cluster: Cluster, target: Target, pod: Any, *, host_network: bool = False) -> ResolvedTarget:
+    """Look at a fit pod and its node.
+
+    Raises:
+        NotStarted: It has no such container, shares its node's network, or no agent can run beside it.
+    """
+    container, guess = _choose_container(target, pod)
     if pod.spec.host_network and not host_network:
         raise NotStarted(
             f"pod {cluster.namespace}/{pod.metadata.name} uses its node's network (hostNetwork), where the agent would see "
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
     around = await look_around(cluster, pod)
+    if guess:
+        around = Surroundings((*around.notes, guess), around.memory_limit)
     return ResolvedTarget(
         cluster.namespace,
         pod.metadata.name,
         pod.spec.node_name,
-        target.container,
+        container,
         uid=pod.metadata.uid,
-        container_id=_running_container(pod, target.container),
+        container_id=_running_container(pod, container),
         static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
         lacks_net_raw=lacks_net_raw(pod),
         surroundings=around,
@@ -77,7 +94,7 @@ async def resolve(cluster: Cluster, target: Target, *, host_network: bool = Fals
 
 
 def unfitness(pod: Any) -> str:  # kubernetes has no types
-    """Say why no agent can be injected into a pod; nothing if one can."""
+    """Say why no agent can be put beside a pod; nothing if one can."""
     if pod.metadata.deletion_timestamp is not None:
         return "is being deleted"
     if pod.status.phase in ("Succeeded", "Failed"):
@@ -89,36 +106,40 @@ def unfitness(pod: Any) -> str:  # kubernetes has no types
     return ""
 
 
-async def _candidates(cluster: Cluster, target: Target) -> list[Any]:
-    if target.kind is Kind.POD:
-        return [await cluster.call(cluster.core.read_namespaced_pod, target.name, cluster.namespace)]
-    deployment = await cluster.call(cluster.apps.read_namespaced_deployment, target.name, cluster.namespace)
-    pods = await cluster.call(
-        cluster.core.list_namespaced_pod,
-        cluster.namespace,
-        label_selector=_selector(deployment.spec.selector),
-    )
-    return list(pods.items)
-
-
-def _selector(selector: Any) -> str:  # kubernetes has no types
-    """Write a LabelSelector as list calls take it (apimachinery pkg/apis/meta/v1/helpers.go, LabelSelectorAsSelector)."""
-    terms = [f"{key}={value}" for key, value in (selector.match_labels or {}).items()]
-    for each in selector.match_expressions or []:
-        values = f"({','.join(each.values or [])})"
-        terms.append(
-            {
-                "In": f"{each.key} in {values}",
-                "NotIn": f"{each.key} notin {values}",
-                "Exists": each.key,
-                "DoesNotExist": f"!{each.key}",
-            }[each.operator]
-        )
-    return ",".join(terms)
-
-
-def _is_ready(pod: Any) -> bool:  # kubernetes has no types
+def is_ready(pod: Any) -> bool:  # kubernetes has no types
+    """Tell whether a pod is ready for traffic."""
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
+
+
+def _choose_container(target: Target, pod: Any) -> tuple[str | None, str]:  # kubernetes has no types
+    """Give the container that is meant, and what to say if that is a guess."""
+    names = [each.name for each in pod.spec.containers]
+    if target.container is not None:
+        if target.container not in names:
+            raise NotStarted(
+                f"pod {pod.metadata.name} has no container {target.container!r}; it has {', '.join(names)}"
+            )
+        return target.container, ""
+    annotated = (pod.metadata.annotations or {}).get(_CONTAINER_ANNOTATION)
+    if annotated in names:
+        return annotated, ""
+    own = [name for name in names if name not in SIDECARS] or names
+    if len(own) == 1:
+        return own[0], ""
+    return (
+        own[0],
+        f"container {own[0]} is taken for the one that is meant, of {', '.join(names)}; /container/NAME names another",
+    )
+
+
+def _running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes has no types
+    """Give the ID of the container that is meant, if it runs, else of any: they share the pod's network."""
+    running = {
+        each.name: str(each.container_id)
+        for each in pod.status.container_statuses or []
+        if each.state is not None and each.state.running is not None and each.container_id
+    }
+    return running.get(wanted or "") or next(iter(running.values()), None)
 
 
 def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types
@@ -126,23 +147,6 @@ def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types
         (each.message for each in pod.status.conditions or [] if each.type == kind and each.message), ""
     )
     return f": {message}" if message else ""
-
-
-def _running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes has no types
-    running = {
-        each.name: str(each.container_id)
-        for each in pod.status.container_statuses or []
-        if each.state is not None and each.state.running is not None and each.container_id
-    }
-    return running.get(wanted) if wanted is not None else next(iter(running.values()), None)
-
-
-def _check_container(target: Target, pod: Any) -> None:  # kubernetes has no types
-    names = [each.name for each in pod.spec.containers]
-    if target.container is not None and target.container not in names:
-        raise NotStarted(
-            f"pod {pod.metadata.name} has no container {target.container!r}; it has {', '.join(names)}"
-        )
 
 
 def _none_fits(cluster: Cluster, target: Target, pods: list[Any]) -> str:
@@ -153,19 +157,3 @@ def _none_fits(cluster: Cluster, target: Target, pods: list[Any]) -> str:
         return f"pod {target.name!r} {where} {unfitness(pods[0])}; choose another pod"
     reasons = "; ".join(f"{pod.metadata.name} {unfitness(pod)}" for pod in pods[:3])
     return f"{target.kind.value} {target.name!r} {where} has no pod to mirror: {reasons}"
-
-
-def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
-    what = f"{target.kind.value} {target.name!r} in namespace {cluster.namespace!r}"
-    if refusal.status == HTTPStatus.NOT_FOUND:
-        raise NotStarted(
-            f"there is no {what} ({refusal.message}); "
-            f"`kubectl get {target.kind.value}s -n {cluster.namespace}` lists what there is"
-        ) from refusal
-    if refusal.status == HTTPStatus.UNAUTHORIZED:
-        raise NotStarted(
-            f"the API server does not accept the credentials of context {cluster.context!r}: {refusal.message}; log in again"
-        ) from refusal
-    raise NotStarted(
-        f"cannot look up {what}: {refusal.message}; ask your cluster's administrator to apply what `podmirror rbac` prints"
-    ) from refusal

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Protocol
 
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.members import INDEX_SHIFT, FleetLink, Member
+from podmirror.members import INDEX_SHIFT, FleetLink, Member, PodRef
 from podmirror.progress import Progress
 from podmirror.session import Session, SessionOptions
 from podmirror_wire.frames import Closed, ConnectionFrame, Opened
@@ -55,18 +55,18 @@ class Pods(Protocol):
     def follows(self) -> bool:
         """Whether others may take their place."""
 
-    async def first(self, progress: Progress) -> list[str]:
-        """Give the names of those to begin with, the best first; at least one.
+    async def first(self, progress: Progress) -> list[PodRef]:
+        """Give those to begin with, the best first; at least one.
 
         Raises:
             NotStarted: None of them is fit.
         """
 
-    def changes(self) -> AsyncIterator[Mapping[str, PodState]]:
-        """Give those that are there, by name, whenever something about them has changed."""
+    def changes(self) -> AsyncIterator[Mapping[PodRef, PodState]]:
+        """Give those that are there, whenever something about them has changed."""
 
     def session(
-        self, pod: str, progress: Progress, receiver: Receiver
+        self, pod: PodRef, progress: Progress, receiver: Receiver
     ) -> AbstractAsyncContextManager[Session]:
         """Start an agent beside a pod, and talk to it for as long as the block lasts."""
 
@@ -85,9 +85,9 @@ class Fleet:
         self._all_pods = all_pods
         self._max_pods = max_pods
         self._ports: list[int] = []
-        self._present: Mapping[str, PodState] = {}
+        self._present: Mapping[PodRef, PodState] = {}
         self._changed = asyncio.Event()
-        self._joining: dict[str, asyncio.Task[None]] = {}
+        self._joining: dict[PodRef, asyncio.Task[None]] = {}
         """By pod; those that could not be mirrored stay, so that they are not tried for ever."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
@@ -99,23 +99,23 @@ class Fleet:
         Raises:
             NotStarted: None of them could be mirrored.
         """
-        names = await self._pods.first(self._progress)
+        pods = await self._pods.first(self._progress)
         if not self._all_pods:
-            names = names[:1]
-        self._tell_of_limit(names)
-        names = names[: self._max_pods]
-        self._present = dict.fromkeys(names, PodState.READY)
-        first = self._add(names[0])
-        await self._start(first, self._progress)
+            pods = pods[:1]
+        self._tell_of_limit(pods)
+        pods = pods[: self._max_pods]
+        self._present = dict.fromkeys(pods, PodState.READY)
+        await self._start(self._add(pods[0]), self._progress)
+        quiet = Progress("none")
         started = await asyncio.gather(
-            *(self._start(self._add(name), Progress("none")) for name in names[1:]), return_exceptions=True
+            *(self._start(self._add(pod), quiet) for pod in pods[1:]), return_exceptions=True
         )
-        for name, failure in zip(names[1:], started, strict=True):
+        for pod, failure in zip(pods[1:], started, strict=True):
             if isinstance(failure, NotStarted):
-                self._progress.note(f"pod {name} is not mirrored: {failure}")
+                self._progress.note(f"pod {pod.name} is not mirrored: {failure}")
             elif isinstance(failure, BaseException):
                 raise failure
-        if len(names) > 1:
+        if len(pods) > 1:
             self._progress.note(f"mirroring {len(self._alive())} pods: {', '.join(self._alive())}")
         if self._pods.follows:
             self._watching = asyncio.create_task(self._follow(), name="follow the pods")
@@ -136,12 +136,12 @@ class Fleet:
 
     def label(self, connection: int) -> str:
         """Name the pod of a connection, if there is or was more than one; else nothing."""
-        return self._members[connection >> INDEX_SHIFT].pod if len(self._members) > 1 else ""
+        return self._members[connection >> INDEX_SHIFT].pod.name if len(self._members) > 1 else ""
 
     @property
     def pods(self) -> list[str]:
         """Every pod that is or was mirrored, in the order in which they joined."""
-        return [member.pod for member in self._members]
+        return [member.pod.name for member in self._members]
 
     @property
     def loss(self) -> AgentLost | None:
@@ -150,14 +150,11 @@ class Fleet:
             error = self._over.exception()
             if isinstance(error, AgentLost):
                 return error
-        return next(
-            (
-                member.session.loss
-                for member in self._members
-                if member.session is not None and member.session.unanswered and not member.gone
-            ),
-            None,
-        )
+        sessions = [
+            member.session for member in self._members if member.session is not None and not member.gone
+        ]
+        # With a pod to take its place, a session may end; but not without an answer to our goodbye.
+        return next((each.loss for each in sessions if each.unanswered or not self._pods.follows), None)
 
     @property
     def lost(self) -> bool:
@@ -188,7 +185,7 @@ class Fleet:
         """
         await asyncio.shield(self._over)
 
-    def _add(self, pod: str) -> Member:
+    def _add(self, pod: PodRef) -> Member:
         member = Member(len(self._members), pod)
         self._members.append(member)
         return member
@@ -200,7 +197,9 @@ class Fleet:
             NotStarted: It could not be.
         """
         started = asyncio.get_running_loop().create_future()
-        member.task = asyncio.create_task(self._run(member, progress, started), name=f"mirror {member.pod}")
+        member.task = asyncio.create_task(
+            self._run(member, progress, started), name=f"mirror {member.pod.name}"
+        )
         try:
             await asyncio.wait({started, member.task}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
@@ -239,11 +238,11 @@ class Fleet:
             return
         member.lost = lost
         if self._all_pods and self._alive():
-            self._progress.note(f"pod {member.pod} is not mirrored any more: {lost}")
+            self._progress.note(f"pod {member.pod.name} is not mirrored any more: {lost}")
         elif not self._over.done():
             self._over.set_exception(lost)
 
-    async def _goes(self, pod: str) -> bool:
+    async def _goes(self, pod: PodRef) -> bool:
         """Tell whether a pod is gone or going, when the news of that has had time to come."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GONE_SECONDS):
@@ -252,7 +251,7 @@ class Fleet:
                     await self._changed.wait()
         return not self._stays(pod)
 
-    def _stays(self, pod: str) -> bool:
+    def _stays(self, pod: PodRef) -> bool:
         return self._present.get(pod, PodState.GOING) is not PodState.GOING
 
     def _receiver_of(self, member: Member) -> Receiver:
@@ -273,7 +272,9 @@ class Fleet:
         member.open.clear()
 
     def _alive(self) -> list[str]:
-        return [member.pod for member in self._members if member.session is not None and not member.ended]
+        return [
+            member.pod.name for member in self._members if member.session is not None and not member.ended
+        ]
 
     async def _follow(self) -> None:
         """Let pods join as they become ready, and part from agents whose pods are gone."""
@@ -291,31 +292,34 @@ class Fleet:
         staying = {pod for pod in mirrored if self._stays(pod)}
         joining = {pod for pod, task in self._joining.items() if not task.done() and self._stays(pod)}
         ready = sorted(
-            pod
-            for pod, state in self._present.items()
-            if state is PodState.READY and pod not in mirrored and pod not in self._joining
+            (
+                pod
+                for pod, state in self._present.items()
+                if state is PodState.READY and pod not in mirrored and pod not in self._joining
+            ),
+            key=lambda pod: (-pod.created, pod.name),  # in a rollout the older ones are about to go
         )
         room = (self._max_pods if self._all_pods else 1) - len(staying | joining)
         if self._all_pods:
             self._tell_of_limit([*(staying | joining), *ready])
         for pod in ready[: max(0, room)]:
-            self._joining[pod] = asyncio.create_task(self._join(pod), name=f"join {pod}")
+            self._joining[pod] = asyncio.create_task(self._join(pod), name=f"join {pod.name}")
 
-    async def _join(self, pod: str) -> None:
+    async def _join(self, pod: PodRef) -> None:
         for left in reversed(range(TRIES)):
             member = self._add(pod)
             try:
                 await self._start(member, Progress("none"))
             except (NotStarted, AgentLost) as failure:
                 if not left or not self._stays(pod):
-                    self._progress.note(f"pod {pod} is not mirrored: {failure}")
+                    self._progress.note(f"pod {pod.name} is not mirrored: {failure}")
                     return
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._progress.note(f"pod {pod} joined; mirroring {', '.join(self._alive())}")
+                self._progress.note(f"pod {pod.name} joined; mirroring {', '.join(self._alive())}")
                 return
 
-    def _tell_of_limit(self, pods: list[str]) -> None:
+    def _tell_of_limit(self, pods: list[PodRef]) -> None:
         if len(pods) > self._max_pods and not self._told_of_limit:
             self._told_of_limit = True
             self._progress.note(

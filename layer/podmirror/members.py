@@ -1,7 +1,6 @@
 """What a fleet's agents count and are told, as if there were one agent."""
 
-
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from podmirror.link import Link
 
@@ -21,10 +20,19 @@ _LATEST = frozenset({"last_drop_time"})
 """Counts of agents that are times; all others add up."""
 
 
+class PodRef(NamedTuple):
+    """A pod, and no other: a StatefulSet's next pod has the name of the one before."""
+
+    name: str
+    uid: str
+    created: float = 0.0
+    """Seconds since 1970, by the cluster's clock."""
+
+
 class Member:
     """A pod that is mirrored, or was."""
 
-    def __init__(self, index: int, pod: str) -> None:
+    def __init__(self, index: int, pod: PodRef) -> None:
         self.index = index
         self.pod = pod
         self.session: Session | None = None

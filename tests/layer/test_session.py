@@ -2,16 +2,16 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from podmirror import session as session_module
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.kube import cluster as cluster_module
 from podmirror.kube import inject as inject_module
-from podmirror.kube import resolve as resolve_module
 from podmirror.kube.resolve import ResolvedTarget
+from podmirror.kube.surroundings import Surroundings
 from podmirror.link import Link
 from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
@@ -149,6 +149,7 @@ class World:
 
     def __init__(self, monkeypatch) -> None:
         self.target = ResolvedTarget("shop", "web-1", "node-1", None)
+        self.cluster = SimpleNamespace(namespace="shop")
         self.calls: list[object] = []
         self.what = "a thing, entry 1"
         self.notes: tuple[str, ...] = ()
@@ -158,22 +159,12 @@ class World:
         self.near, far = stream_pair()
         self.agent = ScriptedAgent(far)
 
-        def connect(context, namespace):
-            self._called("connect", context, namespace)
-            return SimpleNamespace(namespace="shop")
-
-        monkeypatch.setattr(cluster_module.Cluster, "connect", connect)
-        monkeypatch.setattr(resolve_module, "resolve", self._resolve)
         monkeypatch.setattr(inject_module, "inject", self._inject)
 
     def _called(self, name: str, *arguments: object) -> None:
         self.calls.append((name, *arguments))
         if name in self.failing:
             raise self.failing[name]
-
-    async def _resolve(self, cluster, target, *, host_network):
-        self._called("resolve", target, host_network)
-        return self.target
 
     async def _inject(self, cluster, target, spec, placement):
         self._called("inject", target)
@@ -205,7 +196,7 @@ def world(monkeypatch):
 async def run(world: World, options: SessionOptions = OPTIONS) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         parting = None
-        async with open_session(options, Progress("plain"), lambda _: None):
+        async with open_session(world.cluster, world.target, options, Progress("plain"), lambda _: None):
             parting = asyncio.create_task(world.agent.part())
         assert (await parting).reason == "the session is over"
 
@@ -213,9 +204,8 @@ async def run(world: World, options: SessionOptions = OPTIONS) -> None:
 async def test_each_step_is_shown_and_the_end_is_clean(world, capsys):
     await run(world)
 
-    assert [call[0] for call in world.calls] == ["connect", "resolve", "inject", "wait", "forward", "remove"]
+    assert [call[0] for call in world.calls] == ["inject", "wait", "forward", "remove"]
     assert capsys.readouterr().err.splitlines() == [
-        "podmirror: resolved deployment/web: pod shop/web-1",
         "podmirror: injected a thing, entry 1",
         f"podmirror: running: {world.spec.name}",
         "podmirror: forwarded: the tunnel to the agent is open",
@@ -243,7 +233,7 @@ async def test_the_options_reach_the_agent(world):
         ),
     )
 
-    assert world.calls[:2] == [("connect", "kind", "shop"), ("resolve", OPTIONS.target, True)]
+    assert world.calls[0] == ("inject", world.target)
     assert world.placement == Placement(AgentKind.JOB, "agents", privileged=True, host_network=True)
     spec = world.spec
     assert (spec.name, spec.image, spec.image_pull_policy) == ("podmirror-me", "registry/agent:1", "Never")
@@ -263,31 +253,34 @@ async def test_each_session_has_its_own_name_and_secret(monkeypatch):
     assert specs[0].verifier != specs[1].verifier
 
 
-async def test_what_there_is_to_say_about_the_injection(world, capsys):
+async def test_what_there_is_to_say_about_the_pod_and_the_injection(world, capsys):
+    world.target = replace(world.target, surroundings=Surroundings(("it is in a mesh",)))
     world.notes = ("it is a Job", "and why")
     await run(world)
 
-    assert "podmirror: it is a Job\npodmirror: and why\n" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("podmirror: it is in a mesh\n")
+    assert "podmirror: it is a Job\npodmirror: and why\n" in said
 
 
-@pytest.mark.parametrize("step", ["connect", "resolve", "inject", "wait", "forward"])
+@pytest.mark.parametrize("step", ["inject", "wait", "forward"])
 async def test_a_step_that_fails_is_the_last(world, capsys, step):
     world.failing[step] = NotStarted(f"cannot {step}")
     with pytest.raises(NotStarted, match=f"cannot {step}"):
-        async with open_session(OPTIONS, Progress("plain"), lambda _: None):
+        async with open_session(world.cluster, world.target, OPTIONS, Progress("plain"), lambda _: None):
             pytest.fail("it has started")
 
     made = [call[0] for call in world.calls]
     assert made[-2 if step in ("wait", "forward") else -1] == step
     assert (made[-1] == "remove") == (step in ("wait", "forward")), "what was made is removed"
-    assert len(capsys.readouterr().err.splitlines()) == max(0, made.index(step) - 1)
+    assert len(capsys.readouterr().err.splitlines()) == made.index(step)
 
 
 async def test_whatever_ends_the_session_the_agent_is_told(world):
     partings = []
 
     async def fail() -> None:
-        async with open_session(OPTIONS, Progress("none"), lambda _: None):
+        async with open_session(world.cluster, world.target, OPTIONS, Progress("none"), lambda _: None):
             partings.append(asyncio.create_task(world.agent.part()))
             raise RuntimeError("trouble elsewhere")
 

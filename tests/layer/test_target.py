@@ -20,6 +20,19 @@ from podmirror.target import Kind, Target
         ("pod/web/container/nginx", Target(Kind.POD, "web", "nginx")),
         ("deployment/web/container/nginx", Target(Kind.DEPLOYMENT, "web", "nginx")),
         ("pod/" + "a" * 253, Target(Kind.POD, "a" * 253)),
+        ("sts/db", Target(Kind.STATEFULSET, "db")),
+        ("statefulsets.apps/db", Target(Kind.STATEFULSET, "db")),
+        ("ds/logs", Target(Kind.DAEMONSET, "logs")),
+        ("rs/web-1", Target(Kind.REPLICASET, "web-1")),
+        ("job/load", Target(Kind.JOB, "load")),
+        ("jobs.batch/load", Target(Kind.JOB, "load")),
+        ("cj/nightly", Target(Kind.CRONJOB, "nightly")),
+        ("svc/web/container/nginx", Target(Kind.SERVICE, "web", "nginx")),
+        ("services/web", Target(Kind.SERVICE, "web")),
+        ("rollout.argoproj.io/web", Target(Kind.ROLLOUT, "web")),
+        ("label/app=web", Target(Kind.LABEL, "app=web")),
+        ("label/app.kubernetes.io/name=web,tier=", Target(Kind.LABEL, "app.kubernetes.io/name=web,tier=")),
+        ("label/app=web/container/nginx", Target(Kind.LABEL, "app=web", "nginx")),
     ],
 )
 def test_targets(text, target):
@@ -45,14 +58,18 @@ def test_targets(text, target):
         "pod/we_b",
         "pod/" + "a" * 254,
         "pod/wéb",
+        "label/app",
+        "label/=web",
+        "label/app=web,",
+        "label/app=we b",
     ],
 )
 def test_anything_else_is_refused_with_the_grammar(text):
-    with pytest.raises(UsageError, match="pod/NAME or deployment/NAME"):
+    with pytest.raises(UsageError, match="write KIND/NAME or label/KEY=VALUE"):
         Target.parse(text)
 
 
-@pytest.mark.parametrize("text", ["service/web", "svc/web/container/nginx", "Pod/web", "ns/pod/web"])
+@pytest.mark.parametrize("text", ["ingress/web", "ing/web/container/nginx", "Pod/web", "ns/pod/web"])
 def test_a_kind_that_is_not_known_is_named(text):
     with pytest.raises(UsageError, match=f"kind '{text.partition('/')[0]}' is not known"):
         Target.parse(text)

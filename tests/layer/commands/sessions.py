@@ -1,17 +1,21 @@
-"""A session in the place of `open_session`: with a scripted agent, and without a cluster."""
+"""A fleet of one pod in the place of a cluster's: with a scripted agent."""
 
 import asyncio
 import signal
 from contextlib import asynccontextmanager
 
 from podmirror.errors import PodmirrorError
+from podmirror.fleet import open_fleet
+from podmirror.members import PodRef
 from podmirror.session import Session
 from podmirror_wire.frames import Goodbye, Refused, Subscribe, Subscribed
 from tests.layer.agents import ScriptedAgent, linked
 
 
 class Scene:
-    """Stands for `open_session` in a command's module; acknowledges subscriptions and goodbyes."""
+    """Stands for `open_fleet` in a command's module; acknowledges subscriptions and goodbyes."""
+
+    follows = False
 
     def __init__(self, *, refusal: PodmirrorError | None = None) -> None:
         self.subscribed: list[int] = []
@@ -28,11 +32,17 @@ class Scene:
         self.kubelet_answers.set()
         self._refusal = refusal
 
-    @asynccontextmanager
-    async def open_session(self, options, progress, receiver):
+    def open_fleet(self, options, progress, receiver):
         self.options = options
+        return open_fleet(options, progress, receiver, pods=self)
+
+    async def first(self, _progress):
         if self._refusal is not None:
             raise self._refusal
+        return [PodRef("web-1", "1234")]
+
+    @asynccontextmanager
+    async def session(self, _pod, _progress, receiver):
         async with linked(receiver=receiver) as (link, agent):
             self.agent = agent
             acting = asyncio.create_task(self._act(agent), name="scripted agent")

@@ -42,7 +42,7 @@ sys.exit(int(sys.argv[2]))
 def scene(monkeypatch):
     monkeypatch.setattr(execute, "POLL_SECONDS", 0.01)
     scene = Scene()
-    monkeypatch.setattr(execute, "open_session", scene.open_session)
+    monkeypatch.setattr(execute, "open_fleet", scene.open_fleet)
     return scene
 
 
@@ -257,7 +257,7 @@ async def test_a_signal_before_the_command_runs_cancels(scene, monkeypatch):
 
 
 async def test_a_session_that_does_not_start_starts_no_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(execute, "open_session", Scene(refusal=NotStarted("no such pod")).open_session)
+    monkeypatch.setattr(execute, "open_fleet", Scene(refusal=NotStarted("no such pod")).open_fleet)
     with pytest.raises(NotStarted, match="no such pod"):
         await started([sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"])
 
@@ -274,7 +274,7 @@ async def test_a_command_that_cannot_be_run_ends_the_session(scene, tmp_path):
 
 
 def test_a_command_that_does_not_exist_is_refused_before_anything_else(monkeypatch):
-    monkeypatch.setattr(execute, "open_session", None)
+    monkeypatch.setattr(execute, "open_fleet", None)
     with pytest.raises(CommandNotRunnable) as refusal:
         execute.command.main(["-t", "pod/web", "--", "no-such-command"], standalone_mode=False)
 
@@ -282,7 +282,7 @@ def test_a_command_that_does_not_exist_is_refused_before_anything_else(monkeypat
 
 
 def test_a_misspelt_option_is_a_usage_error_and_no_command(monkeypatch):
-    monkeypatch.setattr(execute, "open_session", None)
+    monkeypatch.setattr(execute, "open_fleet", None)
     with pytest.raises(execute.click.UsageError, match="--max-los"):
         execute.command.main(["-t", "pod/web", "--max-los=1", "--", "true"], standalone_mode=False)
 

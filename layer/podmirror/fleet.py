@@ -226,6 +226,8 @@ class Fleet:
                     await self._receive_loss(member, lost)
         finally:
             member.ended = True
+            if member.session is not None and not member.session.link.said_goodbye:
+                member.lost = member.lost or member.session.loss
             self._close_connections(member)
 
     async def _receive_loss(self, member: Member, lost: AgentLost) -> None:
@@ -233,8 +235,6 @@ class Fleet:
         member.ended = True
         self._close_connections(member)
         if self._pods.follows and await self._goes(member.pod):
-            if member.session is None or not member.session.link.said_goodbye:
-                member.lost = lost
             return
         member.lost = lost
         if self._all_pods and self._alive():

@@ -121,7 +121,7 @@ class E2ECluster:
     def deploy(self, name: str, program: str, *, replicas: int = 1) -> None:
         """Run a program as a deployment, and wait until all of it is ready."""
         labels = {"app": name}
-        spec = {"containers": [self._container(name, program, [])], "terminationGracePeriodSeconds": 1}
+        spec = {"containers": [self.container(name, program)], "terminationGracePeriodSeconds": 1}
         self.apps.create_namespaced_deployment(
             self.namespace,
             {
@@ -142,7 +142,7 @@ class E2ECluster:
             {
                 "metadata": {"name": name},
                 "spec": {
-                    "containers": [self._container(name, program, list(arguments))],
+                    "containers": [self.container(name, program, *arguments)],
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": grace,
                 },
@@ -183,7 +183,8 @@ class E2ECluster:
         """Give the environment for podmirror."""
         return {**os.environ, "KUBECONFIG": self.kubeconfig}
 
-    def _container(self, name: str, program: str, arguments: list[str]) -> dict[str, object]:
+    def container(self, name: str, program: str, *arguments: str) -> dict[str, object]:
+        """Give a container that runs a program."""
         return {
             "name": name,
             "image": self.app_image,

@@ -14,8 +14,8 @@ from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
-from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, MAX_PODS, SessionOptions
-from podmirror.target import Target
+from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
+from podmirror.target import KINDS, Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Parsed = TypeVar("Parsed")
@@ -60,7 +60,7 @@ _TARGET_OPTIONS = [
         "--target",
         type=_Type("TARGET", Target.parse),
         required=True,
-        help="KIND/NAME[/container/C], such as pod/web-0, deployment/web or service/web; or label/KEY=VALUE.",
+        help=f"KIND/NAME[/container/C], of {KINDS}; or label/K=V.",
     ),
     *_CLUSTER_OPTIONS,
     agent_image_option,

@@ -148,6 +148,13 @@ async def open_session(
     for note in target.surroundings.notes:
         progress.note(note)
     secret = new_secret()
+    with progress.step(f"resolving {options.target}") as step:
+        # A credential plugin may run, and ask the user something.
+        cluster = await in_daemon_thread(lambda: Cluster.connect(options.context, options.namespace))
+        target = await resolve(cluster, options.target, host_network=options.allow_host_network)
+        step.done = f"resolved {options.target}: {target}"
+    if target.note:
+        progress.note(target.note)
     spec = AgentSpec(
         name=options.agent_name or new_agent_name(),
         image=options.agent_image,

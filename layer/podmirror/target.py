@@ -1,13 +1,14 @@
-"""The grammar of targets: `KIND/NAME[/container/CONTAINER]`.
+"""The grammar of targets: `KIND/NAME[/container/CONTAINER]`, or `label/KEY=VALUE[,...][/container/CONTAINER]`.
 
     pod/web-0                             a pod
-    deployment/web                        pods of the deployment
-    label/app=web,tier=front              pods with these labels
+    deployment/web                        the pods of a deployment
     deployment/web/container/nginx        and the container in them that is meant
+    service/web                           the pods that a service selects
+    label/app=web,tier=front              the pods with these labels
 
-Kinds may be written as kubectl takes them: `po`, `pods`, `deploy`, `deployments`, `deployment.apps`. A name without a kind is
-refused, since `web` could be any. Which container is meant matters for what is said about it, and for an agent that is a Job; a
-pod's containers share one network namespace, so all of them are seen.
+Kinds may be written as kubectl takes them: `sts`, `statefulsets`, `statefulset.apps`. A name without a kind is refused, since
+`web` could be any of them. Which container is meant matters for what is said about it; a pod's containers share one network
+namespace, so all of them are seen.
 """
 
 import re
@@ -20,56 +21,50 @@ from podmirror.errors import UsageError
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """A DNS subdomain, as object names are (RFC 1123; k8s.io/apimachinery/pkg/util/validation)."""
 
-_LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_LABEL = re.compile(rf"([a-z0-9][-a-z0-9.]{{0,251}}/)?{_LABEL_NAME}=({_LABEL_NAME})?")
-"""A label and its value (the same file: IsQualifiedName, IsValidLabelValue)."""
+_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL = re.compile(rf"({_NAME.pattern}/)?{_WORD}=({_WORD})?")
+"""A label's optional prefix, name and value (k8s.io/apimachinery/pkg/util/validation, IsQualifiedName, IsValidLabelValue)."""
 
 
 class Kind(Enum):
-    """What can be a target."""
+    """What can be a target, as `kubectl get` names one of them; a set of labels is no object."""
 
     POD = "pod"
     DEPLOYMENT = "deployment"
-    STATEFULSET = "statefulset"
-    DAEMONSET = "daemonset"
-    REPLICASET = "replicaset"
+    STATEFUL_SET = "statefulset"
+    DAEMON_SET = "daemonset"
+    REPLICA_SET = "replicaset"
     JOB = "job"
-    CRONJOB = "cronjob"
+    CRON_JOB = "cronjob"
     SERVICE = "service"
     ROLLOUT = "rollout"
-    """Of Argo."""
     LABEL = "label"
-    """Pods by their labels; the name is the selector."""
 
 
-_SHORT = {
-    Kind.POD: ("po", ""),
-    Kind.DEPLOYMENT: ("deploy", "apps"),
-    Kind.STATEFULSET: ("sts", "apps"),
-    Kind.DAEMONSET: ("ds", "apps"),
-    Kind.REPLICASET: ("rs", "apps"),
-    Kind.JOB: ("", "batch"),
-    Kind.CRONJOB: ("cj", "batch"),
-    Kind.SERVICE: ("svc", ""),
-    Kind.ROLLOUT: ("ro", "argoproj.io"),
+_SHORT_NAMES_AND_GROUP = {
+    Kind.POD: (("po",), ""),
+    Kind.DEPLOYMENT: (("deploy",), "apps"),
+    Kind.STATEFUL_SET: (("sts",), "apps"),
+    Kind.DAEMON_SET: (("ds",), "apps"),
+    Kind.REPLICA_SET: (("rs",), "apps"),
+    Kind.JOB: ((), "batch"),
+    Kind.CRON_JOB: (("cj",), "batch"),
+    Kind.SERVICE: (("svc",), ""),
+    Kind.ROLLOUT: (("ro",), "argoproj.io"),
 }
-"""What kubectl takes for a kind besides its name, and the kind's API group."""
+"""`kubectl api-resources`."""
 
 
-def _kinds() -> dict[str, Kind]:
-    named = {}
-    for kind, (short, group) in _SHORT.items():
-        plain = (kind.value, f"{kind.value}s")
-        named.update(dict.fromkeys([*plain, *(f"{name}.{group}" for name in plain if group), short], kind))
-    named["label"] = Kind.LABEL
-    named.pop("", None)
-    return named
+def _names(kind: Kind) -> list[str]:
+    short, group = _SHORT_NAMES_AND_GROUP[kind]
+    names = [kind.value, f"{kind.value}s"]
+    return [*names, *short, *(f"{name}.{group}" for name in names if group)]
 
 
-_KINDS = _kinds()
-_EXPECTED = "write KIND/NAME or label/KEY=VALUE, optionally with /container/NAME; kinds are " + ", ".join(
-    kind.value for kind in Kind if kind is not Kind.LABEL
-)
+_KINDS = {name: kind for kind in _SHORT_NAMES_AND_GROUP for name in _names(kind)}
+
+KINDS = ", ".join(kind.value for kind in _SHORT_NAMES_AND_GROUP)
+"""For help texts and refusals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +73,7 @@ class Target:
 
     kind: Kind
     name: str
+    """Of the object; of `Kind.LABEL` the labels, as a label selector."""
     container: str | None = None
 
     @classmethod
@@ -87,13 +83,28 @@ class Target:
         Raises:
             UsageError: It does not fit the grammar.
         """
-        what, separator, container = text.partition("/container/")
-        kind, _, name = what.partition("/")
-        if kind not in _KINDS and "/" in text:
-            raise UsageError(f"target {text!r}: kind {kind!r} is not known; {_EXPECTED}")
-        if kind in _KINDS and _fits(_KINDS[kind], name) and (not separator or _NAME.fullmatch(container)):
+        kind, slash, rest = text.partition("/")
+        if slash and kind not in _KINDS and kind != Kind.LABEL.value:
+            raise UsageError(
+                f"target {text!r}: kind {kind!r} is not known; use pod/NAME or deployment/NAME; the kinds are {KINDS}, "
+                "and label/KEY=VALUE"
+            )
+        name, separator, container = rest.partition("/container/")
+        if separator and not _NAME.fullmatch(container):
+            name = ""
+        if kind == Kind.LABEL.value and all(map(_LABEL.fullmatch, name.split(","))):
+            return cls(Kind.LABEL, name, container or None)
+        if kind in _KINDS and _NAME.fullmatch(name):
             return cls(_KINDS[kind], name, container or None)
-        raise UsageError(f"target {text!r} is not understood; {_EXPECTED}")
+        raise UsageError(
+            f"target {text!r} is not understood; write pod/NAME or deployment/NAME, another kind ({KINDS}), or "
+            "label/KEY=VALUE, optionally with /container/NAME"
+        )
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there may be a successor to a pod of it that goes away."""
+        return self.kind is not Kind.POD
 
     def __str__(self) -> str:
         return f"{self.kind.value}/{self.name}" + (f"/container/{self.container}" if self.container else "")

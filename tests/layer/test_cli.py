@@ -123,7 +123,7 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
         (("reverse",), "No such command 'reverse'"),
         (("mirror",), "Missing option '-t'"),
         (("mirror", "-t", "web", "-p", "80"), "target 'web' is not understood"),
-        (("mirror", "-t", "ing/web", "-p", "80"), "kind 'ing' is not known"),
+        (("mirror", "-t", "node/web", "-p", "80"), "kind 'node' is not known"),
         (("mirror", "-t", "pod/web"), "name at least one port"),
         (("mirror", "-t", "pod/web", "-p", "http"), "port 'http' is not understood"),
         (("mirror", "-t", "pod/web", "-p", "80", "-p", "80:81"), "port 80 of the pod is named twice"),

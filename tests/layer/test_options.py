@@ -75,7 +75,7 @@ def test_every_option_of_a_session():
     [
         ((), "Missing option '-t' / '--target'"),
         (("-t", "web"), "target 'web' is not understood"),
-        (("-t", "ing/web"), "kind 'ing' is not known"),
+        (("-t", "node/web"), "kind 'node' is not known"),
         (("-t", "pod/web", "--image-pull-policy", "Sometimes"), "'Sometimes' is not one of"),
         (("-t", "pod/web", "--agent-ttl", "0.5"), "not in the range x>=1"),
         (("-t", "pod/web", "--agent-ttl", "soon"), "is not a valid float"),

@@ -20,19 +20,27 @@ from podmirror.target import Kind, Target
         ("pod/web/container/nginx", Target(Kind.POD, "web", "nginx")),
         ("deployment/web/container/nginx", Target(Kind.DEPLOYMENT, "web", "nginx")),
         ("pod/" + "a" * 253, Target(Kind.POD, "a" * 253)),
-        ("sts/db", Target(Kind.STATEFULSET, "db")),
-        ("statefulsets.apps/db", Target(Kind.STATEFULSET, "db")),
-        ("ds/logs", Target(Kind.DAEMONSET, "logs")),
-        ("rs/web-1", Target(Kind.REPLICASET, "web-1")),
-        ("job/load", Target(Kind.JOB, "load")),
-        ("jobs.batch/load", Target(Kind.JOB, "load")),
-        ("cj/nightly", Target(Kind.CRONJOB, "nightly")),
-        ("svc/web/container/nginx", Target(Kind.SERVICE, "web", "nginx")),
-        ("services/web", Target(Kind.SERVICE, "web")),
-        ("rollout.argoproj.io/web", Target(Kind.ROLLOUT, "web")),
+        ("statefulset/db", Target(Kind.STATEFUL_SET, "db")),
+        ("sts/db/container/c", Target(Kind.STATEFUL_SET, "db", "c")),
+        ("daemonsets.apps/log", Target(Kind.DAEMON_SET, "log")),
+        ("ds/log", Target(Kind.DAEMON_SET, "log")),
+        ("replicasets/web-5d", Target(Kind.REPLICA_SET, "web-5d")),
+        ("rs/web-5d", Target(Kind.REPLICA_SET, "web-5d")),
+        ("job/once", Target(Kind.JOB, "once")),
+        ("jobs.batch/once", Target(Kind.JOB, "once")),
+        ("cronjob.batch/nightly", Target(Kind.CRON_JOB, "nightly")),
+        ("cj/nightly", Target(Kind.CRON_JOB, "nightly")),
+        ("service/web", Target(Kind.SERVICE, "web")),
+        ("svc/web/container/c", Target(Kind.SERVICE, "web", "c")),
+        ("rollout/web", Target(Kind.ROLLOUT, "web")),
+        ("rollouts.argoproj.io/web", Target(Kind.ROLLOUT, "web")),
+        ("ro/web", Target(Kind.ROLLOUT, "web")),
+        ("pod/container/container/container", Target(Kind.POD, "container", "container")),
         ("label/app=web", Target(Kind.LABEL, "app=web")),
-        ("label/app.kubernetes.io/name=web,tier=", Target(Kind.LABEL, "app.kubernetes.io/name=web,tier=")),
-        ("label/app=web/container/nginx", Target(Kind.LABEL, "app=web", "nginx")),
+        ("label/app=", Target(Kind.LABEL, "app=")),
+        ("label/app=web,tier=Front_1", Target(Kind.LABEL, "app=web,tier=Front_1")),
+        ("label/app.kubernetes.io/name=web", Target(Kind.LABEL, "app.kubernetes.io/name=web")),
+        ("label/a/b=c,d=e/container/nginx", Target(Kind.LABEL, "a/b=c,d=e", "nginx")),
     ],
 )
 def test_targets(text, target):
@@ -58,10 +66,15 @@ def test_targets(text, target):
         "pod/we_b",
         "pod/" + "a" * 254,
         "pod/wéb",
+        "label/",
         "label/app",
         "label/=web",
         "label/app=web,",
-        "label/app=we b",
+        "label/app==web",
+        "label/app=web/container/",
+        "label/app in (web)",
+        "label/a/b/c=d",
+        "label/app=web\n",
     ],
 )
 def test_anything_else_is_refused_with_the_grammar(text):
@@ -69,16 +82,32 @@ def test_anything_else_is_refused_with_the_grammar(text):
         Target.parse(text)
 
 
-@pytest.mark.parametrize("text", ["ingress/web", "ing/web/container/nginx", "Pod/web", "ns/pod/web"])
+@pytest.mark.parametrize(
+    "text", ["node/web", "endpoints/web/container/nginx", "Pod/web", "ns/pod/web", "labels/a=b"]
+)
 def test_a_kind_that_is_not_known_is_named(text):
     with pytest.raises(UsageError, match=f"kind '{text.partition('/')[0]}' is not known"):
         Target.parse(text)
 
 
-@pytest.mark.parametrize("text", ["pod/web-0", "deployment/web", "deployment/web/container/nginx"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pod/web-0",
+        "deployment/web",
+        "deployment/web/container/nginx",
+        "cronjob/x",
+        "label/a/b=c,d=/container/e",
+    ],
+)
 def test_a_target_is_written_as_it_is_read(text):
     assert str(Target.parse(text)) == text
 
 
 def test_a_target_is_written_with_the_full_kind():
     assert str(Target.parse("deploy/web")) == "deployment/web"
+
+
+@pytest.mark.parametrize(("text", "followed"), [("pod/web-0", False), ("sts/web", True), ("label/a=b", True)])
+def test_all_but_a_pod_is_followed(text, followed):
+    assert Target.parse(text).is_followed is followed

@@ -10,7 +10,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,6 @@ class Cluster:
         self.apps = client.AppsV1Api(api_client)
         self.batch = client.BatchV1Api(api_client)
         self.custom = client.CustomObjectsApi(api_client)
-        self.authorization = client.AuthorizationV1Api(api_client)
-        self.authentication = client.AuthenticationV1Api(api_client)
 
     @classmethod
     def connect(cls, context: str | None, namespace: str | None) -> Self:
@@ -125,8 +123,16 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NotStarted(self._unreachable(error)) from error
 
-    async def watch_pod(self, name: str, namespace: str) -> AsyncIterator[tuple[str, Any]]:
-        """Give each change of a pod as its type (ADDED, MODIFIED, DELETED) and the pod, from its present state on.
+    def watch_pod(self, name: str, namespace: str) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of a pod; see `watch_pods`."""
+        return self.watch_pods(namespace, field_selector=f"metadata.name={name}")
+
+    async def watch_pods(self, namespace: str, **selectors: str) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of some pods as its type (ADDED, MODIFIED, DELETED) and the pod, from their present state on.
+
+        Args:
+            namespace: Where they are.
+            selectors: `label_selector` or `field_selector`, as the client's list calls take them.
 
         Raises:
             Refusal: The API server answered with an error.
@@ -156,7 +162,7 @@ class Cluster:
                 for event in watching.stream(
                     self.core.list_namespaced_pod,
                     namespace,
-                    **selected,
+                    **selectors,
                     timeout_seconds=WATCH_SECONDS,
                     _request_timeout=(REQUEST_SECONDS[0], WATCH_SECONDS + 5),
                 ):
@@ -166,7 +172,7 @@ class Cluster:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(changes.put_nowait, outcome)
 
-        threading.Thread(target=follow, name="watch pods", daemon=True).start()
+        threading.Thread(target=follow, name=f"watch pods in {namespace}", daemon=True).start()
         try:
             while (change := await changes.get()) is not None:
                 if isinstance(change, ApiException):

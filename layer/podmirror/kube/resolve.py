@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from podmirror.errors import NotStarted
-from podmirror.kube.cluster import Cluster
-from podmirror.kube.hazards import SIDECARS, lacks_net_raw
-from podmirror.kube.surroundings import UNKNOWN, Surroundings, look_around
-from podmirror.kube.workload import Workload
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.containers import choose_container
+from podmirror.kube.workloads import Workload, find_workload
 from podmirror.target import Kind, Target
 
 _STATIC_ANNOTATION = "kubernetes.io/config.mirror"
@@ -22,22 +21,18 @@ class ResolvedTarget:
     pod: str
     node: str
     container: str | None
-    """The container that is meant, by the user's word or a guess."""
-    uid: str = ""
-    container_id: str | None = None
-    """Of that container if it runs, as the pod's status has it; of any that runs if none is meant."""
-    static: bool = False
-    """A static pod, which takes no ephemeral containers (kubernetes pull request 114086)."""
-    lacks_net_raw: bool = False
-    """Its runtime's default capabilities are known to lack NET_RAW."""
-    surroundings: Surroundings = UNKNOWN
+    """The container that is meant."""
+    note: str = ""
+    """What is to be said about that choice."""
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
 
 
 async def resolve(cluster: Cluster, target: Target, *, host_network: bool = False) -> ResolvedTarget:
-    """Find the pod that stands for a target: the first that is ready, else the first that runs.
+    """Find the target's pod: itself, or of a workload the first that is ready, else the first that runs.
+
+    A pod is fit when its sandbox runs, whatever its containers do: what reaches an app that crashes in a loop is worth seeing.
 
     Args:
         cluster: Where to look.
@@ -47,50 +42,47 @@ async def resolve(cluster: Cluster, target: Target, *, host_network: bool = Fals
     Raises:
         NotStarted: There is no such object, or no pod of it is fit.
     """
-    pods = await (await Workload.find(cluster, target)).pods()
-    return await admit(cluster, target, first_fit(cluster, target, pods), host_network=host_network)
+    workload = await look_up(cluster, target)
+    return await place_in(cluster, target, fit_pods(cluster, target, workload)[0], host_network=host_network)
 
 
-def first_fit(cluster: Cluster, target: Target, pods: list[Any]) -> Any:  # kubernetes has no types
-    """Give the first pod that is ready, else the first that is fit.
-
-    A pod is fit when its sandbox runs, whatever its containers do: what reaches an app that crashes in a loop is worth seeing.
+async def look_up(cluster: Cluster, target: Target) -> Workload:
+    """Find all of the target's pods.
 
     Raises:
-        NotStarted: None of them is fit.
+        NotStarted: There is no such object, or it may not be seen.
     """
-    fit = [pod for pod in pods if not unfitness(pod)]
+    try:
+        return await find_workload(cluster, target)
+    except Refusal as refusal:
+        _explain(cluster, target, refusal)
+
+
+def fit_pods(cluster: Cluster, target: Target, workload: Workload) -> list[Any]:
+    """Give those pods that can be mirrored, the best first: those that are ready, by name.
+
+    Raises:
+        NotStarted: There is none, and why.
+    """
+    fit = [pod for pod in workload.pods if not unfitness(pod)]
     if not fit:
-        raise NotStarted(_none_fits(cluster, target, pods))
-    return min(fit, key=lambda each: (not is_ready(each), each.metadata.name))
+        raise NotStarted(_none_fits(cluster, target, workload))
+    return sorted(fit, key=lambda each: (not is_ready(each), each.metadata.name))
 
 
-async def admit(cluster: Cluster, target: Target, pod: Any, *, host_network: bool = False) -> ResolvedTarget:
-    """Look at a fit pod and its node.
+async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: bool) -> ResolvedTarget:
+    """Settle what there is to settle about a pod that was chosen.
 
     Raises:
-        NotStarted: It has no such container, shares its node's network, or no agent can run beside it.
+        NotStarted: It has no such container, or shares its node's network without the user's consent.
     """
-    container, guess = _choose_container(target, pod)
+    container, note = choose_container(target.container, pod)
     if pod.spec.host_network and not host_network:
         raise NotStarted(
             f"pod {cluster.namespace}/{pod.metadata.name} uses its node's network (hostNetwork), where the agent would see "
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
-    around = await look_around(cluster, pod)
-    if guess:
-        around = Surroundings((*around.notes, guess), around.memory_limit)
-    return ResolvedTarget(
-        cluster.namespace,
-        pod.metadata.name,
-        pod.spec.node_name,
-        container,
-        uid=pod.metadata.uid,
-        container_id=_running_container(pod, container),
-        static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
-        lacks_net_raw=lacks_net_raw(pod),
-        surroundings=around,
-    )
+    return ResolvedTarget(cluster.namespace, pod.metadata.name, pod.spec.node_name, container, note)
 
 
 def unfitness(pod: Any) -> str:  # kubernetes has no types
@@ -107,7 +99,7 @@ def unfitness(pod: Any) -> str:  # kubernetes has no types
 
 
 def is_ready(pod: Any) -> bool:  # kubernetes has no types
-    """Tell whether a pod is ready for traffic."""
+    """Whether the pod serves, as the kubelet sees it."""
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
@@ -149,8 +141,16 @@ def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types
     return f": {message}" if message else ""
 
 
-def _none_fits(cluster: Cluster, target: Target, pods: list[Any]) -> str:
+def _none_fits(cluster: Cluster, target: Target, workload: Workload) -> str:
     where = f"in namespace {cluster.namespace!r}"
+    pods = workload.pods
+    if workload.selection.ended:
+        return f"{workload.selection.ended}, so there is nothing to mirror; run it again first"
+    if not pods and target.kind is Kind.LABEL:
+        return (
+            f"no pod {where} has the labels {target.name}; "
+            f"`kubectl get pods --show-labels -n {cluster.namespace}` lists what there is"
+        )
     if not pods:
         return f"{target.kind.value} {target.name!r} {where} has no pods; scale it up first"
     if target.kind is Kind.POD:

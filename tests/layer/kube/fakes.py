@@ -16,7 +16,7 @@ class FakeCluster:
         self.context = "fake"
         self.answers = {"read_node": Refusal(403, "Forbidden", "nodes are not for you"), **answers}
         self.calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
-        self.core = self.apps = self.batch = _Names()
+        self.core = self.apps = self.batch = self.custom = _Names()
         self.changes: list[Any] = []
         """What a watch gives: (type, pod), an exception, None for the end of one watch; then it waits for ever."""
 

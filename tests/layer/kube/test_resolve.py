@@ -46,9 +46,7 @@ async def refusal_of(cluster: FakeCluster, target: Target, **options) -> str:
 async def test_a_pod():
     cluster = of_pod(pod())
 
-    resolved = await resolve(cluster, POD)
-    assert (resolved.namespace, resolved.pod, resolved.node) == ("shop", "web-1", "node-1")
-    assert (resolved.container, resolved.container_id, resolved.static) == ("app", None, False)
+    assert await resolve(cluster, POD) == ResolvedTarget("shop", "web-1", "node-1", "app")
     assert cluster.called("read_namespaced_pod") == [("web-1", "shop")]
 
 

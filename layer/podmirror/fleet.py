@@ -1,359 +1,343 @@
-"""The sessions with the agents of a target's pods, as one: pods come and go, and the mirroring goes on.
+"""The sessions beside a target's pods: as many as there should be, and where the pods are.
 
-Theory of operation. Each pod that is mirrored has an agent of its own, and a session with it, run by a task: a *member*. The
-pods of the target are watched. When a member's pod is going away its successor joins: the first other pod that is ready, or
-with `all_pods` every pod that is. The member that goes is left to end by itself, for its pod may still be serving; when the pod
-is gone it is parted from. What is subscribed holds for every member, now and later.
+A workload is followed, not a pod. When a pod goes away (rollout, eviction, scale-down), the session moves to its successor;
+under `--all-pods` there is one session for each ready pod, and new replicas join. Each new session is subscribed to all that
+was asked for before. A pod that was named as such is not followed: its end is the end.
 
-Connections are numbered by their agents, so numbers of different agents may be equal. Those of a later member carry its index
-in their higher bits; those of the first are left as they are, and cost nothing. When a member ends, the connections that it had
-not closed are closed in its name, so that nothing is spliced: what goes on in another pod is another connection.
-
-To whoever uses it, a fleet is a session: it is subscribed, waited for and lost like one, and its link gives credit and adds up
-what all agents count.
+An agent that is lost while its pod stays is another matter. It is not replaced, since whatever ended it may have had its
+reasons, and each try would leave an entry in the pod's spec: it ends a session of one pod, and is told and counted in a
+session of several.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
-from enum import Enum
-from typing import Protocol
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost, NotStarted
-from podmirror.members import INDEX_SHIFT, FleetLink, Member, PodRef
+from podmirror.errors import AgentLost, NotStarted, PodmirrorError
+from podmirror.inflow import Inflow
+from podmirror.ledger import Move
 from podmirror.progress import Progress
+from podmirror.roster import PodView, Roster, newcomers
 from podmirror.session import Session, SessionOptions
-from podmirror_wire.frames import Closed, ConnectionFrame, Opened
-from podmirror_wire.values import CloseReason
+from podmirror.verdict import counted
 
-GONE_SECONDS = 3.0
-"""After an agent was lost, for the news that its pod is going away."""
+if TYPE_CHECKING:
+    from podmirror.kube.following import Following
 
-TRIES = 3
-"""To start an agent beside a pod that joins later: each may leave an entry in the pod's spec."""
-
-RETRY_SECONDS = 2.0
-
-Receiver = Callable[[ConnectionFrame], None]
+LEAVE_SECONDS = 3.0
+"""For the agent of a pod that goes away to say goodbye: it promises to, within a second of SIGTERM."""
 
 
-class PodState(Enum):
-    """How a pod of the target is."""
+class _Member:
+    """One pod, and the session beside it."""
 
-    READY = "ready"
-    UNREADY = "unready"
-    """It may become ready; if it is mirrored already it stays so."""
-    GOING = "going"
-    """It is being deleted, or has ended."""
+    def __init__(self, pod: PodView, inflow: Inflow, *, origin: str, since: float) -> None:
+        self.pod = pod
+        self.inflow = inflow
+        self.origin = origin
+        """The pod that it is the successor of, if it is."""
+        self.since = since
+        """When its traffic began to be wanted, seconds of the loop's clock."""
+        self.session: Session | None = None
+        self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        """The session has ended, and what that means for the others is settled."""
+        self.leaving = ""
+        self.task: asyncio.Task[None] | None = None
+        self._patience: asyncio.Timeout | None = None
 
-
-class Pods(Protocol):
-    """The pods of a target, as `podmirror.kube.source` gives them."""
-
-    @property
-    def follows(self) -> bool:
-        """Whether others may take their place."""
-
-    async def first(self, progress: Progress) -> list[PodRef]:
-        """Give those to begin with, the best first; at least one.
+    async def wait(self, session: Session) -> None:
+        """Wait for the end of the session.
 
         Raises:
-            NotStarted: None of them is fit.
+            AgentLost: It ended.
+            TimeoutError: The pod is leaving, and the agent has not said so for a while.
         """
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS if self.leaving else None) as self._patience:
+                await session.wait()
+        finally:
+            self._patience = None
 
-    def changes(self) -> AsyncIterator[Mapping[PodRef, PodState]]:
-        """Give those that are there, whenever something about them has changed."""
-
-    def session(
-        self, pod: PodRef, progress: Progress, receiver: Receiver
-    ) -> AbstractAsyncContextManager[Session]:
-        """Start an agent beside a pod, and talk to it for as long as the block lasts."""
+    def leave(self, why: str) -> None:
+        """The pod is going away, and its agent with it."""
+        self.leaving = why
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + LEAVE_SECONDS)
 
 
 class Fleet:
-    """All sessions of a target."""
+    """The sessions of one command."""
 
     def __init__(
-        self, pods: Pods, progress: Progress, receiver: Receiver, *, all_pods: bool, max_pods: int
+        self,
+        following: "Following",
+        options: SessionOptions,
+        progress: Progress,
+        join: Callable[[str], Inflow],
     ) -> None:
-        self._members: list[Member] = []
-        self.link = FleetLink(self._members)
-        self._pods = pods
+        self._following = following
+        self._options = options
+        self._target = options.target
         self._progress = progress
-        self._receiver = receiver
-        self._all_pods = all_pods
-        self._max_pods = max_pods
+        self._join = join
+        self._members: dict[str, _Member] = {}
+        self._passed_over: set[str] = set()
+        """Uids of pods in which no agent runs, though one was tried."""
+        self._ready_since: dict[str, float] = {}
         self._ports: list[int] = []
-        self._present: Mapping[PodRef, PodState] = {}
-        self._changed = asyncio.Event()
-        self._joining: dict[PodRef, asyncio.Task[None]] = {}
-        """By pod; those that could not be mirrored stay, so that they are not tried for ever."""
+        self._roster = Roster(())
+        self._left: tuple[str, float] | None = None
+        """The pod that was left last and has no successor yet, and when it was left."""
+        self._obstacle: NotStarted | None = None
+        self._loss: AgentLost | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._following_task: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watching: asyncio.Task[None] | None = None
-        self._told_of_limit = False
-
-    async def begin(self) -> None:
-        """Start with the pods that are there.
-
-        Raises:
-            NotStarted: None of them could be mirrored.
-        """
-        pods = await self._pods.first(self._progress)
-        if not self._all_pods:
-            pods = pods[:1]
-        self._tell_of_limit(pods)
-        pods = pods[: self._max_pods]
-        self._present = dict.fromkeys(pods, PodState.READY)
-        await self._start(self._add(pods[0]), self._progress)
-        quiet = Progress("none")
-        started = await asyncio.gather(
-            *(self._start(self._add(pod), quiet) for pod in pods[1:]), return_exceptions=True
-        )
-        for pod, failure in zip(pods[1:], started, strict=True):
-            if isinstance(failure, NotStarted):
-                self._progress.note(f"pod {pod.name} is not mirrored: {failure}")
-            elif isinstance(failure, BaseException):
-                raise failure
-        if len(pods) > 1:
-            self._progress.note(f"mirroring {len(self._alive())} pods: {', '.join(self._alive())}")
-        if self._pods.follows:
-            self._watching = asyncio.create_task(self._follow(), name="follow the pods")
-            self._watching.add_done_callback(self._receive_end_of_watch)
-
-    async def end(self) -> None:
-        """Part from every agent."""
-        following = [*self._joining.values(), *([self._watching] if self._watching is not None else [])]
-        for task in following:
-            task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
-        mirroring = [member.task for member in self._members if member.task is not None]
-        for task in mirroring:
-            task.cancel()
-        await asyncio.gather(*mirroring, return_exceptions=True)
-        if not self._over.cancel():
-            self._over.exception()  # so that nobody complains that it was not looked at
-
-    def label(self, connection: int) -> str:
-        """Name the pod of a connection, if there is or was more than one; else nothing."""
-        return self._members[connection >> INDEX_SHIFT].pod.name if len(self._members) > 1 else ""
-
-    @property
-    def pods(self) -> list[str]:
-        """Every pod that is or was mirrored, in the order in which they joined."""
-        return [member.pod.name for member in self._members]
+        self.moves: list[Move] = []
 
     @property
     def loss(self) -> AgentLost | None:
-        """What ended the mirroring, if it was not the user."""
-        if self._over.done() and not self._over.cancelled():
-            error = self._over.exception()
-            if isinstance(error, AgentLost):
-                return error
-        sessions = [
-            member.session for member in self._members if member.session is not None and not member.gone
+        """An agent that was lost though its pod stayed, or else what ended everything."""
+        if self._loss is not None:
+            return self._loss
+        losses = [
+            member.session.loss for member in self._members.values() if member.session and not member.leaving
         ]
-        # With a pod to take its place, a session may end; but not without an answer to our goodbye.
-        return next((each.loss for each in sessions if each.unanswered or not self._pods.follows), None)
-
-    @property
-    def lost(self) -> bool:
-        """Whether an agent was lost with what it had not sent: in the end, or on the way."""
-        return self.loss is not None or any(member.lost is not None for member in self._members)
+        return next((loss for loss in losses if loss is not None), None)
 
     async def subscribe(self, port: int) -> None:
-        """Ask every agent for the connections of a port, now and later.
+        """Ask for the connections of a port of every pod, those included that come later.
 
         Raises:
             NotStarted: An agent refused.
-            AgentLost: All of them were lost meanwhile.
+            AgentLost: The last agent was lost meanwhile.
         """
         self._ports.append(port)
-        for member in list(self._members):
-            if member.session is not None and not member.ended:
-                try:
-                    await member.session.subscribe(port)
-                except AgentLost:
-                    if not self._pods.follows:
-                        raise
+        live = [member for member in self._members.values() if member.live.done()]
+        await asyncio.gather(*(self._subscribe(member, port) for member in live))
 
     async def wait(self) -> None:
-        """Wait for as long as there is anything to mirror.
+        """Wait for as long as there is something to mirror, or may be.
 
         Raises:
-            AgentLost: There is not any more, and why.
+            AgentLost: There is not.
         """
         await asyncio.shield(self._over)
 
-    def _add(self, pod: PodRef) -> Member:
-        member = Member(len(self._members), pod)
-        self._members.append(member)
-        return member
-
-    async def _start(self, member: Member, progress: Progress) -> None:
-        """Run a member until it is subscribed to all that is; then it runs on by itself.
+    async def begin(self) -> None:
+        """Start the first sessions.
 
         Raises:
-            NotStarted: It could not be.
+            NotStarted: None could be started, and why.
         """
-        started = asyncio.get_running_loop().create_future()
-        member.task = asyncio.create_task(
-            self._run(member, progress, started), name=f"mirror {member.pod.name}"
-        )
-        try:
-            await asyncio.wait({started, member.task}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            member.task.cancel()
-            await asyncio.gather(member.task, return_exceptions=True)
-            raise
-        if not started.done():
-            started.cancel()
-            await member.task  # which failed, and says why
+        with self._progress.step(f"resolving {self._target}") as step:
+            pods = await self._following.first_pods()
+            chosen = pods[: self._most]
+            step.done = f"resolved {self._target}: {', '.join(f'pod {self._following.namespace}/{pod.name}' for pod in chosen)}"
+        if self._options.all_pods and len(pods) > len(chosen):
+            self._progress.note(
+                f"{self._target} has {len(pods)} ready pods, of which {len(chosen)} are mirrored; --max-pods admits more"
+            )
+        members = [self._start(pod) for pod in chosen]
+        starting = asyncio.gather(*(member.live for member in members), return_exceptions=True)
+        if self._options.all_pods:
+            with self._progress.step(f"starting {counted(len(members), 'agent')}") as step:
+                running = sum(outcome is None for outcome in await starting)
+                step.done = f"running: {counted(running, 'agent')}, with a tunnel to each"
+        outcomes = await starting
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if len(failures) == len(members):
+            raise failures[0]
+        for member, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                self._progress.note(f"pod {member.pod.name} is not mirrored: {outcome}")
+        if self._target.is_followed:
+            self._following_task = asyncio.create_task(self._follow(), name="follow the target")
 
-    async def _run(self, member: Member, progress: Progress, started: "asyncio.Future[None]") -> None:
-        try:
-            async with self._pods.session(member.pod, progress, self._receiver_of(member)) as session:
-                member.session = session
-                subscribed = 0
-                while subscribed < len(self._ports):
-                    await session.subscribe(self._ports[subscribed])
-                    subscribed += 1
-                if not started.done():
-                    started.set_result(None)
-                try:
-                    await session.wait()
-                except AgentLost as lost:
-                    await self._receive_loss(member, lost)
-        finally:
-            member.ended = True
-            if member.session is not None and not member.session.link.said_goodbye:
-                member.lost = member.lost or member.session.loss
-            self._close_connections(member)
+    async def close(self) -> None:
+        """End every session."""
+        tasks = [*self._tasks, *([self._following_task] if self._following_task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._left is not None:
+            self.moves.append(Move(self._left[0], "", 0.0))
+        if self._over.done():
+            self._over.exception()  # nobody need have waited for it
 
-    async def _receive_loss(self, member: Member, lost: AgentLost) -> None:
-        """An agent is lost. That is no trouble if its pod goes away; else it ends the mirroring, if it was the last."""
-        member.ended = True
-        self._close_connections(member)
-        if self._pods.follows and await self._goes(member.pod):
-            return
-        member.lost = lost
-        if self._all_pods and self._alive():
-            self._progress.note(f"pod {member.pod.name} is not mirrored any more: {lost}")
-        elif not self._over.done():
-            self._over.set_exception(lost)
-
-    async def _goes(self, pod: PodRef) -> bool:
-        """Tell whether a pod is gone or going, when the news of that has had time to come."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GONE_SECONDS):
-                while self._stays(pod):
-                    self._changed.clear()
-                    await self._changed.wait()
-        return not self._stays(pod)
-
-    def _stays(self, pod: PodRef) -> bool:
-        return self._present.get(pod, PodState.GOING) is not PodState.GOING
-
-    def _receiver_of(self, member: Member) -> Receiver:
-        def receive(frame: ConnectionFrame) -> None:
-            if isinstance(frame, Opened):
-                member.open.add(frame.connection)
-            elif isinstance(frame, Closed):
-                member.open.discard(frame.connection)
-            if member.index:
-                frame = replace(frame, connection=member.number(frame.connection))
-            self._receiver(frame)
-
-        return receive
-
-    def _close_connections(self, member: Member) -> None:
-        for connection in sorted(member.open):
-            self._receiver(Closed(member.number(connection), CloseReason.AGENT_ENDED, 0))
-        member.open.clear()
-
-    def _alive(self) -> list[str]:
-        return [
-            member.pod.name for member in self._members if member.session is not None and not member.ended
-        ]
+    @property
+    def _most(self) -> int:
+        return self._options.max_pods if self._options.all_pods else 1
 
     async def _follow(self) -> None:
-        """Let pods join as they become ready, and part from agents whose pods are gone."""
-        async for present in self._pods.changes():
-            self._present = present
-            self._changed.set()
-            for member in self._members:
-                if member.pod not in present and not member.ended and member.task is not None:
-                    member.gone = True
-                    member.task.cancel()  # a Job's agent outlives its target
-            self._let_join()
+        async with aclosing(self._following.rosters()) as rosters:
+            async for roster in rosters:
+                self._take(roster)
 
-    def _let_join(self) -> None:
-        mirrored = {member.pod for member in self._members if not member.ended}
-        staying = {pod for pod in mirrored if self._stays(pod)}
-        joining = {pod for pod, task in self._joining.items() if not task.done() and self._stays(pod)}
-        ready = sorted(
-            (
-                pod
-                for pod, state in self._present.items()
-                if state is PodState.READY and pod not in mirrored and pod not in self._joining
-            ),
-            key=lambda pod: (-pod.created, pod.name),  # in a rollout the older ones are about to go
-        )
-        room = (self._max_pods if self._all_pods else 1) - len(staying | joining)
-        if self._all_pods:
-            self._tell_of_limit([*(staying | joining), *ready])
-        for pod in ready[: max(0, room)]:
-            self._joining[pod] = asyncio.create_task(self._join(pod), name=f"join {pod.name}")
+    def _take(self, roster: Roster) -> None:
+        """See which pods leave, and which come."""
+        self._roster = roster
+        now = asyncio.get_running_loop().time()
+        for pod in roster.pods:
+            if pod.ready:
+                self._ready_since.setdefault(pod.uid, now)
+        for member in self._members.values():
+            why = roster.leaving(member.pod)
+            if why and not member.leaving:
+                member.leave(why)
+                self._note_leaving(member, now)
+        self._settle()
 
-    async def _join(self, pod: PodRef) -> None:
-        for left in reversed(range(TRIES)):
-            member = self._add(pod)
-            try:
-                await self._start(member, Progress("none"))
-            except (NotStarted, AgentLost) as failure:
-                if not left or not self._stays(pod):
-                    self._progress.note(f"pod {pod.name} is not mirrored: {failure}")
-                    return
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                self._progress.note(f"pod {pod.name} joined; mirroring {', '.join(self._alive())}")
-                return
+    def _note_leaving(self, member: _Member, now: float) -> None:
+        if not self._target.is_followed:
+            return
+        if self._options.all_pods:
+            self.moves.append(Move(member.pod.name, "", 0.0))
+            self._progress.note(f"pod {member.pod.name} {member.leaving}, and is left")
+        else:
+            self._left = (member.pod.name, now)
+            if not newcomers(self._roster, self._members, self._passed_over, self._most):
+                self._progress.note(
+                    f"pod {member.pod.name} {member.leaving}; waiting for another ready pod of {self._target}"
+                )
 
-    def _tell_of_limit(self, pods: list[PodRef]) -> None:
-        if len(pods) > self._max_pods and not self._told_of_limit:
-            self._told_of_limit = True
-            self._progress.note(
-                f"{len(pods)} pods are ready, of which {self._max_pods} are mirrored; --max-pods raises that"
+    def _settle(self) -> None:
+        """Start what should run, and end everything if nothing does and nothing will."""
+        if self._over.done():
+            return
+        if self._target.is_followed:
+            for pod in newcomers(self._roster, self._members, self._passed_over, self._most):
+                self._start(pod, later=True)
+        if self._members:
+            return
+        if self._loss is not None:
+            self._end(self._loss)
+        elif self._roster.ended:
+            self._end(AgentLost(f"{self._roster.ended}, so there is nothing more to mirror"))
+        elif self._obstacle is not None:
+            self._end(AgentLost(f"the session could not move on: {self._obstacle}"))
+
+    def _end(self, loss: AgentLost) -> None:
+        if not self._over.done():
+            self._over.set_exception(loss)
+
+    def _start(self, pod: PodView, *, later: bool = False) -> _Member:
+        now = asyncio.get_running_loop().time()
+        origin, left = self._left or ("", 0.0)
+        self._left = None
+        since = max(left, self._ready_since.get(pod.uid, now))
+        member = _Member(pod, self._join(pod.name), origin=origin, since=since)
+        self._members[pod.uid] = member
+        member.task = asyncio.create_task(self._run(member, later=later), name=f"session in {pod.name}")
+        self._tasks.add(member.task)
+        member.task.add_done_callback(self._tasks.discard)
+        return member
+
+    async def _run(self, member: _Member, *, later: bool) -> None:
+        alone = not later and not self._options.all_pods
+        progress = self._progress if alone else self._progress.aside(f"pod {member.pod.name}")
+        # The name of an agent is the user's choice for one agent.
+        options = dataclasses.replace(self._options, agent_name=None) if later else self._options
+        try:
+            receiver = member.inflow.receive_frame
+            async with self._following.open(member.pod, options, progress, receiver) as session:
+                member.session = session
+                member.inflow.attach(session)
+                for port in self._ports:  # which may grow meanwhile
+                    await session.subscribe(port)
+                member.live.set_result(None)
+                if later:
+                    self._note_joined(member)
+                await member.wait(session)
+        except (PodmirrorError, TimeoutError) as error:
+            await self._receive_end(member, error)
+        finally:
+            if not member.live.done():
+                member.live.cancel()
+            member.over.set()
+        await member.inflow.finish()
+
+    async def _receive_end(self, member: _Member, error: Exception) -> None:
+        """A session has ended, or could not begin: find out whether its pod goes away, and settle what that means."""
+        if not member.live.done() and not self._following_task:
+            del self._members[member.pod.uid]
+            self._passed_over.add(member.pod.uid)
+            member.live.set_exception(error)  # `begin` says it
+            return
+        if not member.leaving:
+            with suppress(NotStarted):
+                self._take(await self._following.look())
+        self._passed_over.add(member.pod.uid)
+        del self._members[member.pod.uid]
+        if member.leaving and self._target.is_followed:
+            member.inflow.expect_end()
+        self._judge(member, error)
+        self._settle()
+
+    def _judge(self, member: _Member, error: Exception) -> None:
+        name = member.pod.name
+        if member.leaving and not self._target.is_followed:
+            self._end(
+                AgentLost(
+                    f"pod {name} {member.leaving}, and the agent in it ended; a pod is not followed: name its workload as "
+                    "the target, and the session moves on to the next pod"
+                )
             )
+        elif member.leaving:
+            pass
+        elif isinstance(error, NotStarted):
+            self._obstacle = error
+            self._progress.note(f"pod {name} is not mirrored: {error}")
+        elif isinstance(error, AgentLost):
+            self._loss = self._loss or error
+            if not self._options.all_pods:
+                self._end(error)
+            elif self._members:
+                self._progress.note(f"pod {name} is no longer mirrored: {error}")
 
-    def _receive_end_of_watch(self, task: "asyncio.Task[None]") -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not self._over.done():
-            self._over.set_exception(error)
+    def _note_joined(self, member: _Member) -> None:
+        seconds = asyncio.get_running_loop().time() - member.since
+        self.moves.append(Move(member.origin, member.pod.name, seconds))
+        self._obstacle = None
+        if member.origin:
+            said = f"moved on from pod {member.origin} to pod {member.pod.name}, {seconds:.1f} s after that was due"
+        else:
+            said = f"joined by pod {member.pod.name}, {seconds:.1f} s after it was ready"
+        self._progress.note(f"{said}; what came in between is not mirrored")
+
+    async def _subscribe(self, member: _Member, port: int) -> None:
+        if member.session is None or member.over.is_set():
+            return
+        try:
+            await member.session.subscribe(port)
+        except AgentLost:
+            await member.over.wait()
+            if self._over.done():
+                raise
 
 
 @asynccontextmanager
 async def open_fleet(
-    options: SessionOptions, progress: Progress, receiver: Receiver, *, pods: Pods | None = None
+    options: SessionOptions, progress: Progress, join: Callable[[str], Inflow]
 ) -> AsyncIterator[Fleet]:
-    """Mirror the pods of a target for as long as the block lasts.
+    """Start agents beside the target's pods; at the end say goodbye to them.
 
     Args:
-        options: Which, and how.
-        progress: Told of each step of the first, and of who joins and goes.
-        receiver: Given every frame of the mirrored connections, in order for each; it must not block.
-        pods: Where they come from; the cluster that the options name if None.
+        options: Where and how.
+        progress: Told of each step.
+        join: Called with the name of each pod whose session begins; it gives what takes that session's frames.
 
     Raises:
-        NotStarted: No pod could be mirrored, and why.
+        NotStarted: Some step was refused or failed, and which.
     """
-    if pods is None:
-        from podmirror.kube.source import TargetPods  # the Kubernetes client takes half a second to import
+    from podmirror.kube.following import Following  # the Kubernetes client takes half a second to import
 
-        pods = TargetPods(options)
-    fleet = Fleet(pods, progress, receiver, all_pods=options.all_pods, max_pods=options.max_pods)
+    fleet = Fleet(await Following.start(options), options, progress, join)
     try:
         await fleet.begin()
         yield fleet
     finally:
-        await fleet.end()
+        await fleet.close()

@@ -10,7 +10,7 @@ a connection, gave it up unannounced or saw more of it after that, is added from
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -69,6 +69,22 @@ _UNCERTAIN = ("kernel_drops", "untracked", "fragments_lost")
 """The agent's counts of what may have belonged to a connection that it never got to know."""
 
 
+_FIRST = "first_drop_time"
+_LAST = "last_drop_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of the pods that a session mirrors."""
+
+    origin: str
+    """The pod that it left; empty if there is none for which another came."""
+    successor: str
+    """The pod that it went to; empty if there is none."""
+    seconds: float
+    """Between the time from which that pod's traffic was wanted and the time from which it was mirrored."""
+
+
 @dataclass(slots=True)
 class LayerLedger:
     """Counts what became of the connections that the agent announced, and of their bytes."""
@@ -89,6 +105,28 @@ class LayerLedger:
     """The agent's own counts, as last heard."""
     cut_short: bool = False
     """The agent was lost, and with it what it had not sent yet."""
+    moves: tuple[Move, ...] = ()
+    """Changes of the pods that were mirrored; what they received around them is not known."""
+
+    @classmethod
+    def merged(cls, parts: Iterable["LayerLedger"]) -> "LayerLedger":
+        """Add the ledgers of several agents."""
+        parts = list(parts)
+        if len(parts) == 1:
+            return parts[0].copy()
+        merged = cls()
+        for part in parts:
+            merged.outcomes.update(part.outcomes)
+            merged.complete += part.complete
+            merged.lost_announced += part.lost_announced
+            merged.delivered_bytes += part.delivered_bytes
+            merged.fates.update(part.fates)
+            merged.closed.update(part.closed)
+            merged.troubles.update(part.troubles)
+            merged.cut_short |= part.cut_short
+            merged.moves += part.moves
+        merged.agent = _merged_counts([part.known_counts() for part in parts])
+        return merged
 
     def settle(
         self, forwarding: Forwarding, undelivered: int, trouble: str, *, local_ended: bool = False
@@ -132,7 +170,24 @@ class LayerLedger:
             troubles=self.troubles.copy(),
             agent=self.agent,
             cut_short=self.cut_short,
+            moves=self.moves,
         )
+
+    def known_counts(self) -> dict[str, int]:
+        """Give the agent's counts, raised to what the layer knows of the same, which may be younger.
+
+        So they can be added to those of other agents: what one agent told of late must not hide what another never told of.
+        """
+        known = {
+            "cut_connections": self.closed[CloseReason.CUT],
+            "shed_connections": self.closed[CloseReason.SHED],
+            "cut_bytes": self.fates[Fate.CUT],
+            "gap_bytes": self.fates[Fate.MISSED],
+        }
+        return {
+            **self.agent,
+            **{name: max(number, self._agent_count(name)) for name, number in known.items()},
+        }
 
     @property
     def unannounced(self) -> dict[Outcome, int]:
@@ -189,7 +244,7 @@ class LayerLedger:
     @property
     def uncertain(self) -> bool:
         """Whether bytes or connections may have been missed that this ledger does not know of."""
-        return bool(self.cut_short or any(map(self._agent_count, _UNCERTAIN)))
+        return bool(self.cut_short or self.moves or any(map(self._agent_count, _UNCERTAIN)))
 
     @property
     def nothing_lost(self) -> bool:
@@ -215,9 +270,24 @@ class LayerLedger:
             "lost_bytes": self.lost_bytes,
             "not_delivered_bytes": {fate.value: size for fate, size in self.not_delivered().items()},
             "cut_short": self.cut_short,
+            "moves": [
+                {"from": move.origin or None, "to": move.successor or None, "seconds": round(move.seconds, 3)}
+                for move in self.moves
+            ],
             "troubles": dict(self.troubles),
             "agent": dict(self.agent),
         }
 
     def _agent_count(self, name: str) -> int:
         return self.agent.get(name, 0)
+
+
+def _merged_counts(counts: list[dict[str, int]]) -> dict[str, int]:
+    merged = Counter[str]()
+    for each in counts:
+        merged.update(each)
+    for name, choose in ((_FIRST, min), (_LAST, max)):
+        times = [each[name] for each in counts if each.get(name)]
+        if times:
+            merged[name] = choose(times)
+    return dict(merged)

@@ -1,5 +1,6 @@
-"""A session that delivers to local ports, with everything that is said about it: what `mirror` and `exec` share."""
+"""Sessions that deliver to local ports, with everything that is said about it: what `mirror` and `exec` share."""
 
+import asyncio
 import json
 import sys
 import time
@@ -7,24 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podmirror.delivery import CONNECT_SECONDS, Delivery
+from podmirror.delivery import CONNECT_SECONDS
 from podmirror.errors import TooMuchLoss
 from podmirror.fleet import Fleet
 from podmirror.forwarding import Forwarding, LateJoins, OnGap, Outcome
-from podmirror.ledger import LayerLedger
+from podmirror.inflow import Inflow
+from podmirror.ledger import LayerLedger, Move
 from podmirror.listenaddress import ListenAddress
 from podmirror.livestats import LiveStats
 from podmirror.losslimit import LossLimit
 from podmirror.progress import Progress
-from podmirror.stats import AgentLoad, Sample
+from podmirror.stats import Sample
 from podmirror.verdict import sentences
-from podmirror_wire.frames import ConnectionFrame
 
 if TYPE_CHECKING:
     from podmirror.metrics import MetricsServer, Stock
-
-FINISH_SECONDS = 2.0
-"""For local connections whose mirrored ones have ended, after the session's end; Ctrl-C should not feel slow."""
 
 NOTED_PER_OUTCOME = 3
 """Connections of one kind of trouble that are told one by one; the ledger counts them all."""
@@ -58,25 +56,25 @@ class Mirroring:
     def __init__(
         self, progress: Progress, report: ReportOptions, *, on_gap: OnGap, late_joins: LateJoins = "http"
     ) -> None:
-        self.ledger = LayerLedger()
         self._progress = progress
         self._report = report
+        self._on_gap: OnGap = on_gap
+        self._late_joins: LateJoins = late_joins
         self._noted: dict[str, int] = {}
-        self._by_pod: dict[str, int] = {}
-        """Connections that ended, by pod, if there is or was more than one."""
-        self._session: Fleet | None = None
-        self._load = AgentLoad()
+        self._waited_for: set[int] = set()
+        self._local_ports: dict[int, int] = {}
+        self._ended = False
+        self._inflows: list[Inflow] = []
+        self._fleet: Fleet | None = None
         self._stats: LiveStats | None = None
         self._metrics: MetricsServer | None = None
-        self._delivery = Delivery(
-            self.ledger,
-            self._give_credit,
-            dismiss=self._dismiss,
-            on_gap=on_gap,
-            late_joins=late_joins,
-            on_outcome=self._receive_outcome,
-            on_waiting=self._receive_waiting,
-        )
+
+    @property
+    def ledger(self) -> LayerLedger:
+        """What became of the connections that ended, of all pods."""
+        ledger = LayerLedger.merged(inflow.ledger for inflow in self._inflows)
+        ledger.moves = self._moves
+        return ledger
 
     async def begin(self) -> None:
         """Begin to serve metrics, if that is asked for; before anything is injected.
@@ -90,18 +88,30 @@ class Mirroring:
             self._metrics = await MetricsServer.start(self._report.metrics, self._take_stock)
             self._progress.note(f"metrics are served at http://{self._metrics.address}/metrics")
 
-    def receive_frame(self, frame: ConnectionFrame) -> None:
-        """Take a frame of a mirrored connection."""
-        self._delivery.receive_frame(frame)
+    def join(self, pod: str) -> Inflow:
+        """Give what takes the frames of the connections of another pod."""
+        inflow = Inflow(
+            pod,
+            on_gap=self._on_gap,
+            late_joins=self._late_joins,
+            on_outcome=self._receive_outcome,
+            on_waiting=self._receive_waiting,
+        )
+        for remote, local in self._local_ports.items():
+            inflow.delivery.map_port(remote, local)
+        if self._ended:
+            inflow.delivery.end()
+        self._inflows.append(inflow)
+        return inflow
 
-    def attach(self, session: Fleet, *, shares_terminal: bool = False) -> None:
-        """Use this session from now on, and show figures, if that is asked for.
+    def attach(self, fleet: Fleet, *, shares_terminal: bool = False) -> None:
+        """Use these sessions from now on, and show figures, if that is asked for.
 
         Args:
-            session: The session.
+            fleet: The sessions.
             shares_terminal: Whether somebody else writes to the terminal, whose lines figures that move would tear.
         """
-        self._session = session
+        self._fleet = fleet
         if self._report.stats:
             self._stats = LiveStats(self._progress, self._take_sample, in_place=not shares_terminal)
 
@@ -112,32 +122,34 @@ class Mirroring:
             NotStarted: The agent refused.
             AgentLost: It was lost.
         """
-        assert self._session is not None, "attach comes before subscribe"
+        assert self._fleet is not None, "attach comes before subscribe"
         with self._progress.step(f"subscribing port {remote}") as step:
-            self._delivery.map_port(remote, local)
-            await self._session.subscribe(remote)
+            self._local_ports[remote] = local
+            for inflow in self._inflows:
+                inflow.delivery.map_port(remote, local)
+            await self._fleet.subscribe(remote)
             step.done = f"subscribed: port {remote} of the pod goes to local port {local}"
 
     def end_delivery(self) -> None:
         """The local process has ended: what it does not take from now on is no loss."""
-        self._delivery.end()
+        self._ended = True
+        for inflow in self._inflows:
+            inflow.delivery.end()
 
     async def finish(self) -> None:
-        """Let local connections end, and tell the ledger; after the session has ended."""
+        """Let local connections end, and tell the ledger; after the sessions have ended."""
         try:
-            await self._delivery.finish(FINISH_SECONDS)
+            await asyncio.gather(*(inflow.finish() for inflow in self._inflows))
         finally:
-            if self._session is not None:
-                self.ledger.agent = self._session.link.counts
-                self.ledger.cut_short = self._session.lost
             if self._stats is not None:
                 await self._stats.stop()
                 self._stats = None
             if self._metrics is not None:
                 await self._metrics.close()
                 self._metrics = None
-            if self._session is not None:
-                self._progress.tell(sentences(self.ledger))
+            if self._fleet is not None:
+                mirrored = [(inflow.pod, inflow.ledger) for inflow in self._mirrored]
+                self._progress.tell(sentences(self.ledger, mirrored))
                 self._write_ledger()
 
     def check_loss(self) -> None:
@@ -151,35 +163,42 @@ class Mirroring:
         if excess:
             raise TooMuchLoss(excess)
 
+    @property
+    def _moves(self) -> tuple[Move, ...]:
+        return tuple(self._fleet.moves) if self._fleet is not None else ()
+
+    @property
+    def _mirrored(self) -> list[Inflow]:
+        """Those whose session has begun."""
+        return [inflow for inflow in self._inflows if inflow.session is not None]
+
     def _count_all(self) -> LayerLedger:
-        ledger = self._delivery.take_stock()
-        if self._session is not None:
-            link = self._session.link
-            ledger.agent = link.counts
-            if link.counted is not None:
-                self._load.receive_report(link.counted, link.counts.get("cpu_ns", 0))
+        ledger = LayerLedger.merged([inflow.take_stock() for inflow in self._inflows])
+        ledger.moves = self._moves
         return ledger
 
     def _take_sample(self) -> Sample:
         ledger = self._count_all()
         now = time.monotonic()
-        return Sample(now, ledger, self._delivery.open_connections, self._load.cores(now))
+        cores = [inflow.agent_cores(now) for inflow in self._inflows]
+        used = [each for each in cores if each is not None]
+        return Sample(now, ledger, self._open_connections, sum(used) if used else None)
+
+    @property
+    def _open_connections(self) -> int:
+        return sum(inflow.delivery.open_connections for inflow in self._inflows)
 
     def _take_stock(self) -> "Stock":
         from podmirror.metrics import Stock  # imported by now
 
-        connected = self._session is not None and not self._session.lost
-        return Stock(self.ledger, self._count_all(), self._delivery.open_connections, connected)
+        connected = any(inflow.connected for inflow in self._inflows)
+        return Stock(self.ledger, self._count_all(), self._open_connections, connected)
 
     def _write_ledger(self) -> None:
         if self._report.ledger_file is None:
             return
-        pods = (
-            {"pods": {pod: self._by_pod.get(pod, 0) for pod in self._session.pods}}
-            if self._session is not None
-            else {}
-        )
-        text = json.dumps({**self.ledger.as_dict(), **pods}) + "\n"
+        pods = [{"pod": inflow.pod, **inflow.ledger.as_dict()} for inflow in self._mirrored]
+        text = json.dumps({**self.ledger.as_dict(), "pods": pods}) + "\n"
         try:
             if str(self._report.ledger_file) == "-":
                 sys.stdout.write(text)
@@ -190,27 +209,17 @@ class Mirroring:
                 f"the ledger could not be written to {self._report.ledger_file}: {error.strerror}"
             )
 
-    def _give_credit(self, connection: int, size: int) -> None:
-        if self._session is not None:
-            self._session.link.give_credit(connection, size)
-
-    def _dismiss(self, connection: int) -> None:
-        if self._session is not None:
-            self._session.link.dismiss(connection)
-
     def _receive_waiting(self, port: int) -> None:
-        self._progress.note(
-            f"nothing accepts connections on local port {port} yet; trying for {CONNECT_SECONDS:g} s"
-        )
+        if port not in self._waited_for:
+            self._waited_for.add(port)
+            self._progress.note(
+                f"nothing accepts connections on local port {port} yet; trying for {CONNECT_SECONDS:g} s"
+            )
 
-    def _receive_outcome(self, forwarding: Forwarding, trouble: str) -> None:
+    def _receive_outcome(self, pod: str, forwarding: Forwarding, trouble: str) -> None:
         reason = trouble or _REASONS.get(forwarding.outcome, "")
         opened = forwarding.opened
-        pod = self._session.label(opened.connection) if self._session is not None else ""
-        if pod:
-            self._by_pod[pod] = self._by_pod.get(pod, 0) + 1
-        of_pod = f" of {pod}" if pod else ""
-        what = f"{opened.initiator} to port {opened.responder.port}{of_pod}"
+        what = f"{opened.initiator} to port {opened.responder.port} of {pod}"
         if self._report.verbose:
             said = f": {reason}" if reason else ""
             late = f", joined late behind {forwarding.skipped:,} bytes" if _joined_late(forwarding) else ""

@@ -14,7 +14,7 @@ from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
-from podmirror.session import DEFAULT_IMAGE, DEFAULT_TTL, SessionOptions
+from podmirror.session import DEFAULT_IMAGE, DEFAULT_MAX_PODS, DEFAULT_TTL, SessionOptions
 from podmirror.target import KINDS, Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -93,10 +93,16 @@ _TARGET_OPTIONS = [
         help="Shed connections rather than let the agent use more CPU than this on average.",
     ),
     click.option(
-        "--agent-memory",
+        "--all-pods",
+        is_flag=True,
+        help="Mirror every ready pod of the target at once, and those that come later.",
+    ),
+    click.option(
+        "--max-pods",
         type=click.IntRange(min=1),
-        metavar="MIB",
-        help="For the agent's buffers (default: 64, or what the pod's memory limit has room for).",
+        default=DEFAULT_MAX_PODS,
+        show_default=True,
+        help="The most pods that --all-pods mirrors at once.",
     ),
     click.option(
         "--allow-host-network",
@@ -232,8 +238,15 @@ def delivery_options(command: Command) -> Command:
 
 
 def session_options(**values: Any) -> SessionOptions:  # click gives each option as a keyword
-    """Make the session's options of what `target_options` added."""
-    return SessionOptions(**values)
+    """Make the session's options of what `target_options` added.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    options = SessionOptions(**values)
+    if options.all_pods and options.agent_name is not None:
+        raise UsageError("--agent-name names one agent, and --all-pods starts several; leave out one of them")
+    return options
 
 
 def take_mirroring(values: dict[str, Any]) -> tuple[Progress, Mirroring]:

@@ -32,7 +32,7 @@ class Progress:
         """Show that something is being done, and, when the block ends well, what was done."""
         step = Step(doing)
         if self._console is not None:
-            if self._live is not None:  # the terminal has room for one thing that moves
+            if self._live is not None or self._spins:  # the terminal has room for one thing that moves
                 yield step
                 self._console.print(f"[green]✓[/green] {_escaped(step.done)}", soft_wrap=True)
                 return
@@ -46,6 +46,13 @@ class Progress:
         else:
             yield step
             self._write(step.done)
+
+    def aside(self, subject: str) -> "Progress":
+        """Give a progress for something that is done beside other things.
+
+        It tells only those steps that leave something behind, and of everything what it is about.
+        """
+        return _Aside(self, subject)
 
     def note(self, text: str) -> None:
         """Say something that deserves attention but stops nothing."""
@@ -106,6 +113,27 @@ class Step:
     def __init__(self, doing: str) -> None:
         self.done = doing
         """What to say at its end; the block may put it better than its beginning."""
+        self.leaves_something = False
+        """Whether it is worth telling even where steps are not."""
+
+
+class _Aside(Progress):
+    """Speaks through another progress."""
+
+    def __init__(self, progress: Progress, subject: str) -> None:
+        super().__init__("none")
+        self._progress = progress
+        self._subject = subject
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[Step]:
+        step = Step(doing)
+        yield step
+        if step.leaves_something:
+            self.note(step.done)
+
+    def note(self, text: str) -> None:
+        self._progress.note(f"{self._subject}: {text}")
 
 
 def _escaped(text: str) -> str:

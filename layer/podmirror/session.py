@@ -1,4 +1,4 @@
-"""A session: from a target to a conversation with an agent beside it, and back to nothing.
+"""A session: from a pod to a conversation with an agent beside it, and back to nothing.
 
 The steps are those that the user sees: resolved, injected, running, forwarded, subscribed. Whatever ends a session, the agent
 is told goodbye if it can be reached, and ends at once; if it cannot, it ends by itself after its ttl.
@@ -21,10 +21,13 @@ from podmirror_wire.version import __version__
 
 if TYPE_CHECKING:
     from podmirror.kube.cluster import Cluster
+    from podmirror.kube.inject import Injection
     from podmirror.kube.resolve import ResolvedTarget
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
+DEFAULT_MAX_PODS = 10
+"""Each pod costs a tunnel through the API server and an entry in its spec."""
 
 MAX_PODS = 20
 """At a time, unless the user says otherwise: each takes a tunnel through the API server."""
@@ -48,18 +51,10 @@ class SessionOptions:
     """MiB for the agent's buffers; None for what the pod's memory limit has room for."""
     image_pull_policy: str | None = None
     allow_host_network: bool = False
-    agent: AgentKind = AgentKind.AUTO
-    agent_namespace: str | None = None
-    privileged: bool = False
     all_pods: bool = False
-    """Mirror every pod of the target that is ready, not only one."""
-    max_pods: int = MAX_PODS
-    """At a time."""
-
-    @property
-    def placement(self) -> Placement:
-        """Where the agent is to be."""
-        return Placement(self.agent, self.agent_namespace, self.privileged, self.allow_host_network)
+    """Mirror every ready pod of the target, not just one."""
+    max_pods: int = DEFAULT_MAX_PODS
+    """The most of them."""
 
 
 class Session:
@@ -132,7 +127,7 @@ async def open_session(
     """Start an agent beside a pod and authenticate; at the end say goodbye to it.
 
     Args:
-        cluster: Where the pod is.
+        cluster: The pod's.
         target: The pod.
         options: How.
         progress: Told of each step.
@@ -148,13 +143,6 @@ async def open_session(
     for note in target.surroundings.notes:
         progress.note(note)
     secret = new_secret()
-    with progress.step(f"resolving {options.target}") as step:
-        # A credential plugin may run, and ask the user something.
-        cluster = await in_daemon_thread(lambda: Cluster.connect(options.context, options.namespace))
-        target = await resolve(cluster, options.target, host_network=options.allow_host_network)
-        step.done = f"resolved {options.target}: {target}"
-    if target.note:
-        progress.note(target.note)
     spec = AgentSpec(
         name=options.agent_name or new_agent_name(),
         image=options.agent_image,
@@ -167,10 +155,18 @@ async def open_session(
         memory=options.agent_memory,
     )
     with progress.step(f"injecting an agent into {target}") as step:
-        injection = await inject(cluster, target, spec, options.placement)
-        step.done = f"injected {injection.what}"
-    for note in injection.notes:
-        progress.note(note)
+        injection = await inject(cluster, target, spec)
+        entry = f"entry {injection.entries} of ours in the pod's spec"
+        step.done = f"injected ephemeral container {spec.name} ({spec.image}), {entry}"
+        step.leaves_something = True
+    _note_injection(injection, progress)
+    with progress.step(f"starting {spec.name}") as step:
+        await injection.agent.wait_until_running()
+        step.done = f"running: {spec.name}"
+    with progress.step(f"connecting to {spec.name}") as step:
+        link, stream = await injection.agent.connect(secret, receiver)
+        step.done = "forwarded: the tunnel to the agent is open"
+    session = Session(link, injection.agent.post_mortem)
     try:
         with progress.step(f"starting {spec.name}") as step:
             await injection.agent.wait_until_running()

@@ -1,7 +1,9 @@
 """The ledger in words, for the end of a session."""
 
+from collections.abc import Sequence
+
 from podmirror.forwarding import Outcome
-from podmirror.ledger import Fate, LayerLedger
+from podmirror.ledger import Fate, LayerLedger, Move
 
 _LISTED = {
     Outcome.TLS: "in TLS, which cannot be replayed",
@@ -33,13 +35,20 @@ _SAID_OF_BYTES = {
 _DAY_SECONDS = 24 * 60 * 60
 
 
-def sentences(ledger: LayerLedger) -> list[str]:
-    """Give everything that is worth saying at the end of a session, a sentence each."""
+def sentences(ledger: LayerLedger, pods: Sequence[tuple[str, LayerLedger]] = ()) -> list[str]:
+    """Give everything that is worth saying at the end of a session, a sentence each.
+
+    Args:
+        ledger: Of all pods.
+        pods: The names of the pods and the ledger of each; they are told if there are several.
+    """
     said = [
         f"{counted(ledger.connections, 'connection')} mirrored: {ledger.complete:,} complete, "
         f"{ledger.outcomes[Outcome.JOINED]:,} joined late, {ledger.lost:,} with loss; "
         f"{counted(ledger.delivered_bytes, 'byte')} delivered."
     ]
+    if len(pods) > 1:
+        said += [_of_pod(name, part) for name, part in pods]
     said += _of_connections(ledger)
     not_delivered = ledger.not_delivered()
     said += [
@@ -48,6 +57,8 @@ def sentences(ledger: LayerLedger) -> list[str]:
         if not_delivered[fate]
     ]
     said += _of_the_agent(ledger)
+    if ledger.moves:
+        said.append(_of_moves(ledger.moves))
     if ledger.cut_short:
         said.append(
             "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."
@@ -60,6 +71,28 @@ def sentences(ledger: LayerLedger) -> list[str]:
 def counted(number: int, what: str) -> str:
     """Give a number with its unit in words."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _of_pod(name: str, ledger: LayerLedger) -> str:
+    return (
+        f"Pod {name}: {counted(ledger.connections, 'connection')}, {ledger.lost:,} with loss; "
+        f"{counted(ledger.delivered_bytes, 'byte')} delivered."
+    )
+
+
+def _of_moves(moves: Sequence[Move]) -> str:
+    told = [
+        f"from pod {move.origin} to pod {move.successor} ({move.seconds:.1f} s)"
+        if move.origin and move.successor
+        else f"away from pod {move.origin}"
+        if move.origin
+        else f"to pod {move.successor} ({move.seconds:.1f} s)"
+        for move in moves
+    ]
+    return (
+        f"The session moved {counted(len(moves), 'time')}: {', '.join(told)}; what a pod received in that time, "
+        "and what one that went away received after its agent's end, is not counted here."
+    )
 
 
 def _of_connections(ledger: LayerLedger) -> list[str]:

@@ -1,4 +1,4 @@
-"""A fleet over pods that come and go, each with a scripted agent."""
+"""The sessions of a command while pods come and go, with scripted agents and without a cluster."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -7,276 +7,328 @@ import pytest
 
 from podmirror import fleet as fleet_module
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.fleet import Fleet, PodState
-from podmirror.members import INDEX_SHIFT, PodRef
+from podmirror.fleet import Fleet
+from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.progress import Progress
-from podmirror.session import Session
-from podmirror_wire.frames import Closed, Credit, Dismiss, Goodbye, Ledger, Subscribe, Subscribed
-from podmirror_wire.values import CloseReason
-from tests.layer.agents import PATIENCE_SECONDS, ScriptedAgent, linked
+from podmirror.roster import PodView, Roster
+from podmirror.session import Session, SessionOptions
+from podmirror.target import Target
+from podmirror_wire.frames import Goodbye, Subscribe, Subscribed
+from tests.layer.agents import ScriptedAgent, linked
 from tests.layer.deadlines import until
-from tests.layer.frames import Talk
+from tests.layer.frames import HEAD, Talk
+from tests.layer.localserver import LocalServer, listening
 
-READY, UNREADY, GOING = PodState.READY, PodState.UNREADY, PodState.GOING
-
-
-def ref(name: str, uid: str = "", created: float = 0.0) -> PodRef:
-    return PodRef(name, uid or f"uid-{name}", created)
+GOING = "is being deleted"
 
 
-A, B, C = ref("a"), ref("b"), ref("c")
-
-
-async def nothing_known() -> str:
-    return ""
+def view(name: str, *, uid: str = "", ready: bool = True, created: float = 0.0, leaving: str = "") -> PodView:
+    return PodView(name, uid or name, created, ready, leaving, leaving)
 
 
 class Pods:
-    """Pods that a test lets come and go."""
+    """A target whose pods a test makes come and go; each has an agent."""
 
-    def __init__(self, *first: PodRef, follows: bool = True) -> None:
-        self.follows = follows
-        self.agents: dict[PodRef, ScriptedAgent] = {}
-        self.subscribed: dict[PodRef, list[int]] = {}
-        self.parted: list[PodRef] = []
-        self.refusing: dict[PodRef, int] = {}
-        """How often a pod refuses an agent."""
-        self.tried: list[PodRef] = []
-        self.heard: list[tuple[PodRef, object]] = []
-        self._first = list(first)
-        self._changes: asyncio.Queue[dict[PodRef, PodState]] = asyncio.Queue()
+    namespace = "shop"
 
-    async def first(self, _progress):
-        return self._first
+    def __init__(self, *pods: PodView) -> None:
+        self.now = Roster(pods)
+        self.agents: dict[str, ScriptedAgent] = {}
+        self.subscribed: dict[str, list[int]] = {}
+        self.parted: list[str] = []
+        self.refusals: dict[str, Exception] = {}
+        self.names: list[str | None] = []
+        self._changes: asyncio.Queue[None] = asyncio.Queue()
 
-    async def changes(self):
+    def change(self, *pods: PodView, ended: str = "") -> None:
+        self.now = Roster(pods, ended)
+        self._changes.put_nowait(None)
+
+    async def first_pods(self):
+        return [pod for pod in self.now.pods if pod.ready]
+
+    async def look(self):
+        return self.now
+
+    async def rosters(self):
         while True:
-            yield await self._changes.get()
-
-    def show(self, present: dict[PodRef, PodState]) -> None:
-        self._changes.put_nowait(present)
+            await self._changes.get()
+            yield self.now
 
     @asynccontextmanager
-    async def session(self, pod, _progress, receiver):
-        self.tried.append(pod)
-        if self.refusing.get(pod, 0):
-            self.refusing[pod] -= 1
-            raise NotStarted(f"{pod.name} refuses")
+    async def open(self, pod, options, progress, receiver):
+        self.names.append(options.agent_name)
+        if pod.uid in self.refusals:
+            raise self.refusals[pod.uid]
         async with linked(receiver=receiver) as (link, agent):
-            self.agents[pod] = agent
-            self.subscribed[pod] = []
-            acting = asyncio.create_task(self._act(pod, agent))
-            session = Session(link, nothing_known)
+            self.agents[pod.uid] = agent
+            self.subscribed[pod.uid] = []
+            acting = asyncio.create_task(self._act(pod.uid, agent))
+            session = Session(link, self._explain)
             try:
                 yield session
             finally:
-                await session.part("over")
+                await session.part("the session is over")
+                self.parted.append(pod.uid)
                 acting.cancel()
                 await asyncio.gather(acting, return_exceptions=True)
 
-    async def _act(self, pod: PodRef, agent: ScriptedAgent) -> None:
+    async def _explain(self) -> str:
+        return ""
+
+    async def _act(self, uid: str, agent: ScriptedAgent) -> None:
         while True:
             match await agent.receive_calmly():
                 case Subscribe(request, port):
-                    self.subscribed[pod].append(port)
+                    self.subscribed[uid].append(port)
                     await agent.send(Subscribed(request, 1))
                 case Goodbye():
-                    self.parted.append(pod)
                     await agent.send(Goodbye("as you wish"))
-                case frame:
-                    self.heard.append((pod, frame))
+
+    async def lose(self, uid: str, why: str = "SIGTERM") -> None:
+        await self.agents[uid].send(Goodbye(why))
 
 
 @asynccontextmanager
-async def fleet_of(pods: Pods, *, all_pods: bool = False, max_pods: int = 10):
-    received: list[object] = []
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        fleet = Fleet(pods, Progress("plain"), received.append, all_pods=all_pods, max_pods=max_pods)
+async def fleet_of(pods: Pods, target: str = "deployment/web", **options):
+    progress = Progress("plain")
+    mirroring = Mirroring(progress, ReportOptions(verbose=True), on_gap="reset")
+    fleet = Fleet(pods, SessionOptions(Target.parse(target), **options), progress, mirroring.join)
+    async with asyncio.timeout(10):
         try:
             await fleet.begin()
-            yield fleet, received
+            mirroring.attach(fleet)
+            yield fleet, mirroring
         finally:
-            await fleet.end()
+            await fleet.close()
+            await mirroring.finish()
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(fleet_module, "GONE_SECONDS", 0.2)
-    monkeypatch.setattr(fleet_module, "RETRY_SECONDS", 0.01)
+async def ended(fleet: Fleet) -> str:
+    with pytest.raises(AgentLost) as lost:
+        await fleet.wait()
+    return str(lost.value)
 
 
-async def test_one_pod_is_mirrored_and_its_frames_are_left_as_they_are():
-    pods = Pods(A, B)
-    async with fleet_of(pods) as (fleet, received):
-        await fleet.subscribe(80)
-        await pods.agents[A].send(Talk().opened())
-        await until(lambda: received)
+async def test_the_session_moves_to_the_next_pod_with_its_subscriptions(capsys):
+    pods = Pods(view("a"))
+    server = LocalServer()
+    async with listening(server) as port, fleet_of(pods, agent_name="mine") as (fleet, mirroring):
+        await mirroring.subscribe(80, port)
+        await pods.agents["a"].send(*Talk(1).whole(HEAD))
+        await until(lambda: server.received == [HEAD])
 
-        assert received == [Talk().opened()]
-        assert pods.subscribed == {A: [80]}
-        assert (fleet.label(1), fleet.pods) == ("", ["a"])
-    assert pods.parted == [A]
-    assert fleet.loss is None
+        pods.change(view("a"), view("b", ready=False))
+        pods.change(view("a"), view("b", created=1))
+        pods.change(view("a", leaving=GOING), view("b", created=1))
+        await until(lambda: pods.subscribed.get("b") == [80])
+        await pods.lose("a")
+        await until(lambda: pods.parted == ["a"])
+        await pods.agents["b"].send(*Talk(1).whole(HEAD))
 
-
-async def test_the_successor_of_a_pod_that_goes_is_subscribed_to_what_the_first_was(capsys):
-    pods = Pods(A)
-    async with fleet_of(pods) as (fleet, received):
-        await fleet.subscribe(80)
-        await fleet.subscribe(81)
-        pods.show({A: GOING, B: UNREADY})
-        pods.show({A: GOING, B: READY})
-        await until(lambda: pods.subscribed.get(B) == [80, 81])
-        await pods.agents[B].send(Talk().opened())
-        await until(lambda: received)
-
-        assert received[0].connection == 1 << INDEX_SHIFT | Talk().opened().connection
-        assert fleet.label(received[0].connection) == "b"
-        assert fleet.pods == ["a", "b"]
-    assert "pod b joined" in capsys.readouterr().err
-
-
-async def test_a_pod_that_is_only_unready_is_kept():
-    pods = Pods(A)
-    async with fleet_of(pods) as (fleet, _):
-        pods.show({A: UNREADY, B: READY})
-        pods.show({A: GOING, C: READY})
-        await until(lambda: C in pods.agents)
-
-        assert pods.tried == [A, C]
+        await until(lambda: server.received == [HEAD, HEAD])
         assert fleet.loss is None
+    assert pods.names == ["mine", None]
+    assert [(move.origin, move.successor) for move in mirroring.ledger.moves] == [("a", "b")]
+    assert mirroring.ledger.complete == 2
+    said = capsys.readouterr().err
+    assert "moved on from pod a to pod b" in said
+    assert "to port 80 of b whole, 41 bytes" in said
+    assert "The session moved 1 time: from pod a to pod b" in said
+    assert "Nothing was lost." not in said
 
 
-async def test_in_a_rollout_the_youngest_is_the_successor():
-    old, young = ref("z", created=1.0), ref("y", created=2.0)
-    pods = Pods(A)
+async def test_what_was_open_when_a_pod_went_away_had_not_ended():
+    pods = Pods(view("a"))
+    server = LocalServer()
+    async with listening(server) as port, fleet_of(pods) as (_, mirroring):
+        await mirroring.subscribe(80, port)
+        talk = Talk(1)
+        await pods.agents["a"].send(talk.opened(), talk.says(HEAD))
+        await until(lambda: mirroring._open_connections == 1)
+        pods.change(view("a", leaving=GOING), view("b"))
+        await pods.lose("a")
+        await until(lambda: "b" in pods.agents and mirroring._open_connections == 0)
+    assert mirroring.ledger.as_dict()["outcomes"]["unfinished"] == 1
+    assert not mirroring.ledger.cut_short
+
+
+async def test_an_agent_that_goes_before_its_pod_is_seen_to_is_followed_all_the_same():
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (fleet, mirroring):
+        pods.now = Roster((view("a", leaving=GOING), view("b")))
+        await pods.lose("a")
+        await until(lambda: "b" in pods.agents)
+        assert fleet.loss is None
+        assert mirroring.ledger.cut_short is False
+
+
+async def test_it_waits_for_a_pod_that_is_ready(capsys):
+    pods = Pods(view("a"))
     async with fleet_of(pods):
-        pods.show({A: GOING, old: READY, young: READY})
-        await until(lambda: len(pods.agents) == 2)
+        pods.change(view("a", leaving=GOING))
+        await pods.lose("a")
+        await until(lambda: pods.parted == ["a"])
+        assert (
+            "pod a is being deleted; waiting for another ready pod of deployment/web"
+            in capsys.readouterr().err
+        )
+        pods.change(view("b"))
+        await until(lambda: "b" in pods.agents)
 
-        assert pods.tried == [A, young]
+
+async def test_the_next_pod_of_a_stateful_set_has_the_same_name():
+    pods = Pods(view("db-0", uid="one"))
+    async with fleet_of(pods, "statefulset/db") as (_, mirroring):
+        await mirroring.subscribe(80, 1)
+        pods.change()
+        pods.change(view("db-0", uid="two"))
+        await until(lambda: pods.subscribed.get("two") == [80])
 
 
-async def test_a_pod_of_the_same_name_is_another_pod():
-    pods = Pods(A)
-    again = ref("a", "another-uid")
+async def test_an_agent_that_does_not_say_that_its_pod_goes_is_left(monkeypatch):
+    monkeypatch.setattr(fleet_module, "LEAVE_SECONDS", 0.05)
+    pods = Pods(view("a"))
     async with fleet_of(pods) as (fleet, _):
-        pods.show({again: READY})
-        await until(lambda: again in pods.agents)
-        await until(lambda: A in pods.parted)
-
-        assert fleet.pods == ["a", "a"]
+        pods.change(view("b"))
+        await until(lambda: pods.parted == ["a"] and "b" in pods.agents)
         assert fleet.loss is None
 
 
-async def test_an_agent_that_ends_with_its_pod_is_no_loss():
-    pods = Pods(A)
-    async with fleet_of(pods) as (fleet, received):
-        await pods.agents[A].send(Talk().opened(), Ledger({"gaps": 1}), Goodbye("SIGTERM was received"))
-        pods.show({A: GOING})
-        await until(lambda: len(received) == 2)
-        pods.show({B: READY})
-        await until(lambda: B in pods.agents)
-        await pods.agents[B].send(Ledger({"gaps": 2}))
-        await until(lambda: fleet.link.counts == {"gaps": 3})
-
-        assert received[1] == Closed(Talk().opened().connection, CloseReason.AGENT_ENDED, 0)
-        assert (fleet.loss, fleet.lost) == (None, False)
-
-
-async def test_an_agent_that_is_lost_without_a_last_word_as_its_pod_goes_leaves_doubt():
-    pods = Pods(A)
-    async with fleet_of(pods) as (fleet, _):
-        await pods.agents[A].stream.close()
-        pods.show({B: READY})
-        await until(lambda: B in pods.agents)
-        await until(lambda: fleet.lost)
-
-        assert fleet.loss is None
-
-
-async def test_an_agent_that_is_lost_while_its_pod_stays_ends_it():
-    async with fleet_of(pods := Pods(A)) as (fleet, _):
-        pods.show({A: READY, B: READY})
-        await pods.agents[A].stream.close()
-        with pytest.raises(AgentLost, match="without a goodbye"):
-            await fleet.wait()
+async def test_an_agent_that_is_lost_in_a_pod_that_stays_ends_it():
+    pods = Pods(view("a"), view("b"))
+    async with fleet_of(pods) as (fleet, mirroring):
+        await pods.lose("a", "out of memory")
+        assert await ended(fleet) == "the agent ended: out of memory"
         assert fleet.loss is not None
+    assert list(pods.agents) == ["a"]
+    assert mirroring.ledger.cut_short
 
 
-async def test_a_pod_that_stands_for_itself_is_not_followed():
-    async with fleet_of(pods := Pods(A, follows=False)) as (fleet, _):
-        await pods.agents[A].stream.close()
-        with pytest.raises(AgentLost):
-            await fleet.wait()
-        assert pods.tried == [A]
+async def test_a_pod_that_was_named_is_not_followed():
+    pods = Pods(view("a"))
+    async with fleet_of(pods, "pod/a") as (fleet, mirroring):
+        pods.now = Roster((), ended="pod/a is gone")
+        await pods.lose("a")
+        assert await ended(fleet) == (
+            "pod a is gone, and the agent in it ended; a pod is not followed: name its workload as the target, and the "
+            "session moves on to the next pod"
+        )
+    assert mirroring.ledger.cut_short
 
 
-async def test_all_pods_are_mirrored_and_new_ones_join(capsys):
-    pods = Pods(A, B)
-    async with fleet_of(pods, all_pods=True) as (fleet, received):
-        await fleet.subscribe(80)
-        pods.show({A: READY, B: READY, C: READY})
-        await until(lambda: pods.subscribed.get(C) == [80])
-        for agent in pods.agents.values():
-            await agent.send(Talk().opened())
-        await until(lambda: len(received) == 3)
-
-        assert sorted(fleet.label(frame.connection) for frame in received) == ["a", "b", "c"]
-        assert len({frame.connection for frame in received}) == 3
-    assert sorted(pods.parted) == [A, B, C]
-    assert "mirroring 2 pods: a, b" in capsys.readouterr().err
+async def test_a_workload_that_ends_is_the_end():
+    pods = Pods(view("a"))
+    async with fleet_of(pods, "job/j") as (fleet, _):
+        pods.change(view("a", leaving="has ended (Succeeded)"), ended="job/j has completed")
+        await pods.lose("a")
+        assert await ended(fleet) == "job/j has completed, so there is nothing more to mirror"
 
 
-async def test_of_many_pods_only_so_many_are_mirrored_and_that_is_said_once(capsys):
-    pods = Pods(A, B, C)
-    async with fleet_of(pods, all_pods=True, max_pods=2):
-        pods.show({A: READY, B: READY, C: READY})
-        pods.show({A: GOING, B: READY, C: READY})
-        await until(lambda: C in pods.agents)
-
-    assert pods.tried == [A, B, C]
-    assert capsys.readouterr().err.count("3 pods are ready, of which 2 are mirrored; --max-pods") == 1
-
-
-async def test_a_pod_that_refuses_is_told_and_the_others_go_on(capsys):
-    pods = Pods(A, B)
-    pods.refusing[B] = 1
-    async with fleet_of(pods, all_pods=True) as (fleet, _):
-        await fleet.subscribe(80)
-        assert pods.subscribed == {A: [80]}
-    assert "pod b is not mirrored: b refuses" in capsys.readouterr().err
-
-
-async def test_if_the_first_refuses_nothing_is_mirrored():
-    pods = Pods(A, B)
-    pods.refusing[A] = 1
-    with pytest.raises(NotStarted, match="a refuses"):
-        async with fleet_of(pods, all_pods=True):
-            pytest.fail("it began")
-
-
-async def test_a_successor_is_tried_a_few_times_and_no_more(capsys):
-    pods = Pods(A)
-    pods.refusing = {B: 2, C: 99}
+async def test_a_successor_that_takes_no_agent_is_passed_over(capsys):
+    pods = Pods(view("a"))
+    pods.refusals["b"] = NotStarted("no room")
     async with fleet_of(pods):
-        pods.show({A: GOING, B: READY})
-        await until(lambda: B in pods.agents)
-        pods.show({B: GOING, C: READY})
-        await until(lambda: "pod c is not mirrored" in capsys.readouterr().err)
-
-    assert pods.tried.count(B) == 3
-    assert pods.tried.count(C) == fleet_module.TRIES
+        pods.change(view("a", leaving=GOING), view("b", created=2), view("c", created=1))
+        await pods.lose("a")
+        await until(lambda: "c" in pods.agents)
+    assert "pod b is not mirrored: no room" in capsys.readouterr().err
 
 
-async def test_credit_goes_to_the_agent_of_the_connection():
-    pods = Pods(A, B)
+async def test_without_another_successor_that_is_the_end():
+    pods = Pods(view("a"))
+    pods.refusals["b"] = NotStarted("no room")
+    async with fleet_of(pods) as (fleet, _):
+        pods.change(view("a", leaving=GOING), view("b"))
+        await pods.lose("a")
+        assert await ended(fleet) == "the session could not move on: no room"
+
+
+async def test_a_first_session_that_is_refused_is_refused():
+    pods = Pods(view("a"), view("b"))
+    pods.refusals["a"] = NotStarted("no room")
+    with pytest.raises(NotStarted, match="no room"):
+        async with fleet_of(pods):
+            pytest.fail("it has begun")
+
+
+# All pods.
+
+
+async def test_every_pod_is_mirrored_and_labelled(capsys):
+    pods = Pods(view("a"), view("b"), view("c", ready=False))
+    server = LocalServer()
+    async with listening(server) as port, fleet_of(pods, all_pods=True) as (_, mirroring):
+        await mirroring.subscribe(80, port)
+        for uid in ("a", "b"):
+            await pods.agents[uid].send(*Talk(1).whole(HEAD))
+        await until(lambda: server.received == [HEAD, HEAD])
+        await until(lambda: mirroring.ledger.complete == 2)
+    assert sorted(pods.subscribed) == ["a", "b"]
+    said = capsys.readouterr().err
+    assert "resolved deployment/web: pod shop/a, pod shop/b" in said
+    for name in ("a", "b"):
+        assert f"to port 80 of {name} whole, 41 bytes" in said
+        assert f"Pod {name}: 1 connection, 0 with loss; 41 bytes delivered." in said
+    assert "Nothing was lost." in said
+
+
+async def test_replicas_join_and_leave(capsys):
+    pods = Pods(view("a"), view("b"))
+    async with fleet_of(pods, all_pods=True) as (_, mirroring):
+        await mirroring.subscribe(80, 1)
+        pods.change(view("a"), view("b"), view("c"))
+        await until(lambda: pods.subscribed.get("c") == [80])
+        pods.change(view("b"), view("c"))
+        await pods.lose("a")
+        await until(lambda: pods.parted == ["a"])
+    assert [(move.origin, move.successor) for move in mirroring.ledger.moves] == [("", "c"), ("a", "")]
+    said = capsys.readouterr().err
+    assert "joined by pod c" in said
+    assert "pod a is gone, and is left" in said
+
+
+async def test_no_more_pods_than_asked_for(capsys):
+    pods = Pods(view("a"), view("b"), view("c"))
+    async with fleet_of(pods, all_pods=True, max_pods=2):
+        pods.change(view("a"), view("b"), view("c"))
+        pods.change(view("b"), view("c"))
+        await pods.lose("a")
+        await until(lambda: "c" in pods.agents)
+    assert (
+        "deployment/web has 3 ready pods, of which 2 are mirrored; --max-pods admits more"
+        in capsys.readouterr().err
+    )
+
+
+async def test_the_others_go_on_without_an_agent_that_is_lost(capsys):
+    pods = Pods(view("a"), view("b"))
     async with fleet_of(pods, all_pods=True) as (fleet, _):
-        fleet.link.give_credit(1 << INDEX_SHIFT | 7, 100)
-        fleet.link.dismiss(9)
+        await pods.lose("a", "killed")
+        await until(lambda: "pod a is no longer mirrored: the agent ended: killed" in capsys.readouterr().err)
+        pods.change(view("a"), view("b"))
+        await asyncio.sleep(0)
+        assert str(fleet.loss) == "the agent ended: killed"
+        await pods.lose("b", "killed, too")
+        assert await ended(fleet) == "the agent ended: killed"
+    assert pods.names == [None, None]
 
-        def heard() -> list[tuple[PodRef, object]]:
-            return [(pod, frame) for pod, frame in pods.heard if isinstance(frame, Credit | Dismiss)]
 
-        await until(lambda: len(heard()) == 2)
-        assert set(heard()) == {(B, Credit(7, 100)), (A, Dismiss(9))}
+async def test_some_may_be_refused_and_not_all(capsys):
+    pods = Pods(view("a"), view("b"))
+    pods.refusals["a"] = NotStarted("no room")
+    async with fleet_of(pods, all_pods=True):
+        assert "pod a is not mirrored: no room" in capsys.readouterr().err
+    pods.refusals["b"] = NotStarted("no room either")
+    with pytest.raises(NotStarted, match="no room"):
+        async with fleet_of(pods, all_pods=True):
+            pytest.fail("it has begun")
+
+
+async def test_a_subscription_while_a_pod_goes_away_is_its_successors():
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (fleet, _):
+        pods.now = Roster((view("a", leaving=GOING), view("b")))
+        await pods.lose("a")
+        await fleet.subscribe(80)
+        await until(lambda: pods.subscribed.get("b") == [80])

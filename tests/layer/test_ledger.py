@@ -110,6 +110,7 @@ def test_for_machines_every_name_is_there_even_if_nothing_happened():
             "local_ended": 0,
         },
         "cut_short": False,
+        "moves": [],
         "troubles": {},
         "agent": {},
     }

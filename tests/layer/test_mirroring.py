@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
+from podmirror import inflow as inflow_module
 from podmirror import mirroring as mirroring_module
 from podmirror.errors import AgentLost, NotStarted, TooMuchLoss
 from podmirror.listenaddress import ListenAddress
@@ -22,12 +23,13 @@ from tests.layer.localserver import LocalServer, listening
 
 
 class FakeSession:
-    """Acknowledges every subscription, and notes credit."""
+    """A session, and all of a fleet's, that acknowledges every subscription and notes credit."""
 
     def __init__(self, refusal: Exception | None = None) -> None:
         self.subscribed: list[int] = []
         self.credit: list[tuple[int, int]] = []
         self.lost = False
+        self.moves = []
         self.link = SimpleNamespace(
             counts={"segments": 7},
             counted=1.0,
@@ -49,14 +51,16 @@ class FakeSession:
 
 def mirroring_of(session: FakeSession | None = None, on_gap: str = "reset", **report) -> Mirroring:
     mirroring = Mirroring(Progress("plain"), ReportOptions(**report), on_gap=on_gap)
+    inflow = mirroring.join("web-1")
     if session is not None:
+        inflow.attach(session)
         mirroring.attach(session)
     return mirroring
 
 
-def give(mirroring: Mirroring, *frames) -> None:
+def give(mirroring: Mirroring, *frames, pod: int = 0) -> None:
     for frame in frames:
-        mirroring.receive_frame(frame)
+        mirroring._inflows[pod].receive_frame(frame)
 
 
 async def test_a_session_from_subscription_to_ledger(capsys, tmp_path):
@@ -135,7 +139,7 @@ async def test_what_cannot_be_delivered_is_noted_with_the_reason(capsys):
     await give_and_finish(mirroring_of(FakeSession()), *tls_frames(1))
 
     assert (
-        "podmirror: connection from 10.0.0.1:40000 to port 80: TLS cannot be replayed, so it is not delivered"
+        "podmirror: connection from 10.0.0.1:40000 to port 80 of web-1: TLS cannot be replayed, so it is not delivered"
         in capsys.readouterr().err.splitlines()
     )
 
@@ -188,8 +192,8 @@ async def test_verbose_says_what_became_of_each_connection(capsys):
         await mirroring.finish()
 
     said = capsys.readouterr().err
-    assert "podmirror: 10.0.0.1:40000 to port 80 whole, 41 bytes\n" in said
-    assert "podmirror: 10.0.0.1:40000 to port 80 tls, 0 bytes: TLS cannot be replayed" in said
+    assert "podmirror: 10.0.0.1:40000 to port 80 of web-1 whole, 41 bytes\n" in said
+    assert "podmirror: 10.0.0.1:40000 to port 80 of web-1 tls, 0 bytes: TLS cannot be replayed" in said
 
 
 async def test_after_a_gap_it_rejoins_if_asked_to():
@@ -206,7 +210,7 @@ async def test_after_a_gap_it_rejoins_if_asked_to():
 
 
 async def test_the_end_of_the_local_process_is_no_loss(monkeypatch):
-    monkeypatch.setattr(mirroring_module, "FINISH_SECONDS", 0.1)
+    monkeypatch.setattr(inflow_module, "FINISH_SECONDS", 0.1)
     mirroring = mirroring_of(FakeSession())
     async with listening(LocalServer()) as port:
         pass
@@ -237,7 +241,7 @@ async def test_loss_is_held_against_the_limit(limit, exceeded):
 async def test_credit_of_a_connection_that_is_told_before_the_session_is_nobodys():
     mirroring = mirroring_of()
     talk = Talk()
-    mirroring._delivery.map_port(80, 1)
+    mirroring._inflows[0].delivery.map_port(80, 1)
     give(mirroring, talk.opened(), talk.says(b"\x16\x03\x01"), talk.closes())
     await until(lambda: mirroring.ledger.connections)
     await mirroring.finish()
@@ -261,7 +265,7 @@ async def test_verbose_says_of_a_late_join_what_it_missed(capsys):
         await mirroring.finish()
 
     said = capsys.readouterr().err
-    assert "10.0.0.1:40000 to port 80 joined, 41 bytes, joined late behind 6 bytes\n" in said
+    assert "10.0.0.1:40000 to port 80 of web-1 joined, 41 bytes, joined late behind 6 bytes\n" in said
     assert "6 bytes: passed over on the way to a request to join at." in said
 
 
@@ -297,7 +301,9 @@ async def test_metrics_are_served_from_before_the_session_to_its_end(capsys):
     async with aiohttp.ClientSession() as client:
         async with client.get(url) as response:
             assert "podmirror_agent_connected 0.0" in await response.text()
-        mirroring.attach(FakeSession())
+        session = FakeSession()
+        mirroring._inflows[0].attach(session)
+        mirroring.attach(session)
         async with listening(LocalServer()) as port:
             await mirroring.subscribe(80, port)
             give(mirroring, *Talk().whole(HEAD))

@@ -95,9 +95,9 @@ class _Run:
         code = 0
         try:
             await self._mirroring.begin()
-            async with open_fleet(options, self._progress, self._mirroring.receive_frame) as session:
-                self._mirroring.attach(session, shares_terminal=True)
-                lost, code = await self._run_beside(session)
+            async with open_fleet(options, self._progress, self._mirroring.join) as fleet:
+                self._mirroring.attach(fleet, shares_terminal=True)
+                lost, code = await self._run_beside(fleet)
         finally:
             await self._mirroring.finish()
         if lost is not None and (code == 0 or not self._outlives_agent):
@@ -113,12 +113,12 @@ class _Run:
         else:
             self._process.receive_signal(number)
 
-    async def _run_beside(self, session: Fleet) -> tuple[AgentLost | None, int]:
+    async def _run_beside(self, fleet: Fleet) -> tuple[AgentLost | None, int]:
         for pair in self._pairs:
             if pair.local is not None:
                 await self._mirroring.subscribe(pair.remote, pair.local)
         self._process = await LocalProcess.start(self._arguments)
-        mirroring = asyncio.create_task(self._mirror(session), name="mirror")
+        mirroring = asyncio.create_task(self._mirror(fleet), name="mirror")
         try:
             code = await self._process.wait()
         except BaseException:
@@ -129,12 +129,12 @@ class _Run:
         (outcome,) = await asyncio.gather(mirroring, return_exceptions=True)
         if isinstance(outcome, BaseException) and not isinstance(outcome, AgentLost | asyncio.CancelledError):
             raise outcome
-        return (outcome if isinstance(outcome, AgentLost) else session.loss), code
+        return (outcome if isinstance(outcome, AgentLost) else fleet.loss), code
 
-    async def _mirror(self, session: Fleet) -> None:
+    async def _mirror(self, fleet: Fleet) -> None:
         finding = asyncio.create_task(self._find_ports(), name="find ports")
         try:
-            await session.wait()
+            await fleet.wait()
         except AgentLost as lost:
             if self._outlives_agent:
                 self._progress.note(f"{lost}. {self._arguments[0]} goes on without mirrored traffic")

@@ -50,15 +50,15 @@ async def _mirror(
         loop.add_signal_handler(number, stop)
     try:
         await mirroring.begin()
-        async with open_fleet(options, progress, mirroring.receive_frame) as session:
-            mirroring.attach(session)
+        async with open_fleet(options, progress, mirroring.join) as fleet:
+            mirroring.attach(fleet)
             for pair in pairs:
                 await mirroring.subscribe(pair.remote, pair.local or pair.remote)
             progress.note("mirroring; Ctrl-C ends it")
             with suppress(asyncio.CancelledError):
-                await session.wait()
+                await fleet.wait()
     finally:
         await mirroring.finish()
-    if session.loss is not None:
-        raise session.loss
+    if fleet.loss is not None:
+        raise fleet.loss
     mirroring.check_loss()

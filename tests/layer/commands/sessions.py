@@ -1,21 +1,19 @@
-"""A fleet of one pod in the place of a cluster's: with a scripted agent."""
+"""Sessions in the place of `open_fleet`: with a scripted agent, and without a cluster."""
 
 import asyncio
 import signal
 from contextlib import asynccontextmanager
 
 from podmirror.errors import PodmirrorError
-from podmirror.fleet import open_fleet
-from podmirror.members import PodRef
+from podmirror.fleet import Fleet
+from podmirror.roster import PodView, Roster
 from podmirror.session import Session
 from podmirror_wire.frames import Goodbye, Refused, Subscribe, Subscribed
 from tests.layer.agents import ScriptedAgent, linked
 
 
 class Scene:
-    """Stands for `open_fleet` in a command's module; acknowledges subscriptions and goodbyes."""
-
-    follows = False
+    """Stands for `open_fleet` in a command's module, with one pod; acknowledges subscriptions and goodbyes."""
 
     def __init__(self, *, refusal: PodmirrorError | None = None) -> None:
         self.subscribed: list[int] = []
@@ -30,19 +28,33 @@ class Scene:
         self.post_mortem = "the kubelet says so"
         self.kubelet_answers = asyncio.Event()
         self.kubelet_answers.set()
+        self.namespace = "shop"
         self._refusal = refusal
+        self._pod = PodView("web-1", "u1", 0.0, ready=True)
 
-    def open_fleet(self, options, progress, receiver):
+    @asynccontextmanager
+    async def open_fleet(self, options, progress, join):
         self.options = options
         return open_fleet(options, progress, receiver, pods=self)
 
     async def first(self, _progress):
         if self._refusal is not None:
             raise self._refusal
-        return [PodRef("web-1", "1234")]
+        fleet = Fleet(self, options, progress, join)
+        try:
+            await fleet.begin()
+            yield fleet
+        finally:
+            await fleet.close()
+
+    async def first_pods(self):
+        return [self._pod]
+
+    async def look(self):
+        return Roster((self._pod,))
 
     @asynccontextmanager
-    async def session(self, _pod, _progress, receiver):
+    async def open(self, pod, options, progress, receiver):
         async with linked(receiver=receiver) as (link, agent):
             self.agent = agent
             acting = asyncio.create_task(self._act(agent), name="scripted agent")

@@ -120,7 +120,7 @@ def test_without_a_port_it_does_not_start():
 def test_the_options_reach_the_session(monkeypatch):
     scenes = []
 
-    def open_fleet(options, progress, receiver):
+    def open_fleet(options, progress, join):
         scenes.append(options)
         raise NotStarted("enough")
 

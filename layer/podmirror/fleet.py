@@ -303,9 +303,9 @@ class Fleet:
         self.moves.append(Move(member.origin, member.pod.name, seconds))
         self._obstacle = None
         if member.origin:
-            said = f"moved on from pod {member.origin} to pod {member.pod.name}, {seconds:.1f} s after that was due"
+            said = f"moved on from pod {member.origin} to pod {member.pod.name}: its agent began {seconds:.1f} s later"
         else:
-            said = f"joined by pod {member.pod.name}, {seconds:.1f} s after it was ready"
+            said = f"joined by pod {member.pod.name}: its agent began {seconds:.1f} s after it was ready"
         self._progress.note(f"{said}; what came in between is not mirrored")
 
     async def _subscribe(self, member: _Member, port: int) -> None:

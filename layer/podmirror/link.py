@@ -68,8 +68,6 @@ class Link:
         self._outgoing_ready = asyncio.Event()
         self._subscriptions: dict[int, asyncio.Future[Subscribed]] = {}
         self._parting = False
-        self.said_goodbye = False
-        """Whether the agent's last frame was heard, so that nothing is missing of what it had to tell."""
         self.counts: dict[str, int] = {}
         """The agent's ledger, as last heard."""
         self.counted: float | None = None
@@ -181,7 +179,6 @@ class Link:
             frames = self._decoder.receive_data(data)
 
     def _part(self, goodbye: Goodbye) -> str:
-        self.said_goodbye = True
         if not self._parting:
             raise AgentLost(f"the agent ended: {goodbye.reason}")
         return goodbye.reason

@@ -93,16 +93,10 @@ _TARGET_OPTIONS = [
         help="Shed connections rather than let the agent use more CPU than this on average.",
     ),
     click.option(
-        "--all-pods",
-        is_flag=True,
-        help="Mirror every ready pod of the target at once, and those that come later.",
-    ),
-    click.option(
-        "--max-pods",
+        "--agent-memory",
         type=click.IntRange(min=1),
-        default=DEFAULT_MAX_PODS,
-        show_default=True,
-        help="The most pods that --all-pods mirrors at once.",
+        metavar="MIB",
+        help="For the agent's buffers (default: 64, or what the pod's memory limit has room for).",
     ),
     click.option(
         "--allow-host-network",
@@ -117,14 +111,16 @@ _TARGET_OPTIONS = [
         help="An ephemeral container of the pod, a Job on its node, or what is admitted.",
     ),
     click.option(
-        "--all-pods", is_flag=True, help="Mirror every pod of the target that is ready, not only one."
+        "--all-pods",
+        is_flag=True,
+        help="Mirror every ready pod of the target at once, and those that come later.",
     ),
     click.option(
         "--max-pods",
         type=click.IntRange(min=1),
-        default=MAX_PODS,
+        default=DEFAULT_MAX_PODS,
         show_default=True,
-        help="With --all-pods: at a time.",
+        help="The most pods that --all-pods mirrors at once.",
     ),
     click.option("--agent-namespace", help="Namespace for an agent that is a Job (default: the target's)."),
     click.option(

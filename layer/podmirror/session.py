@@ -21,16 +21,13 @@ from podmirror_wire.version import __version__
 
 if TYPE_CHECKING:
     from podmirror.kube.cluster import Cluster
-    from podmirror.kube.inject import Injection
     from podmirror.kube.resolve import ResolvedTarget
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
 DEFAULT_TTL = 30.0
-DEFAULT_MAX_PODS = 10
-"""Each pod costs a tunnel through the API server and an entry in its spec."""
 
-MAX_PODS = 20
-"""At a time, unless the user says otherwise: each takes a tunnel through the API server."""
+DEFAULT_MAX_PODS = 10
+"""Each pod costs a tunnel through the API server, and perhaps an entry in its spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,18 @@ class SessionOptions:
     """MiB for the agent's buffers; None for what the pod's memory limit has room for."""
     image_pull_policy: str | None = None
     allow_host_network: bool = False
+    agent: AgentKind = AgentKind.AUTO
+    agent_namespace: str | None = None
+    privileged: bool = False
     all_pods: bool = False
-    """Mirror every ready pod of the target, not just one."""
+    """Mirror every pod of the target that is ready, not only one."""
     max_pods: int = DEFAULT_MAX_PODS
-    """The most of them."""
+    """At a time."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where the agent is to be."""
+        return Placement(self.agent, self.agent_namespace, self.privileged, self.allow_host_network)
 
 
 class Session:
@@ -64,13 +69,12 @@ class Session:
         self.link = link
         self._explain = explain
         self._running = asyncio.create_task(link.run(), name="link")
-        self.unanswered = False
-        """Whether a goodbye of ours was."""
+        self._unanswered = False
 
     @property
     def loss(self) -> AgentLost | None:
         """What ended the conversation, if it was no goodbye of ours."""
-        if self.unanswered:
+        if self._unanswered:
             return AgentLost("the agent did not answer the goodbye")
         running = self._running
         error = running.exception() if running.done() and not running.cancelled() else None
@@ -111,7 +115,7 @@ class Session:
         if not self._running.done():
             self.link.say_goodbye(reason)
             await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
-            self.unanswered = not self._running.done()
+            self._unanswered = not self._running.done()
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
 
@@ -127,7 +131,7 @@ async def open_session(
     """Start an agent beside a pod and authenticate; at the end say goodbye to it.
 
     Args:
-        cluster: The pod's.
+        cluster: Where the pod is.
         target: The pod.
         options: How.
         progress: Told of each step.
@@ -155,18 +159,11 @@ async def open_session(
         memory=options.agent_memory,
     )
     with progress.step(f"injecting an agent into {target}") as step:
-        injection = await inject(cluster, target, spec)
-        entry = f"entry {injection.entries} of ours in the pod's spec"
-        step.done = f"injected ephemeral container {spec.name} ({spec.image}), {entry}"
+        injection = await inject(cluster, target, spec, options.placement)
+        step.done = f"injected {injection.what}"
         step.leaves_something = True
-    _note_injection(injection, progress)
-    with progress.step(f"starting {spec.name}") as step:
-        await injection.agent.wait_until_running()
-        step.done = f"running: {spec.name}"
-    with progress.step(f"connecting to {spec.name}") as step:
-        link, stream = await injection.agent.connect(secret, receiver)
-        step.done = "forwarded: the tunnel to the agent is open"
-    session = Session(link, injection.agent.post_mortem)
+    for note in injection.notes:
+        progress.note(note)
     try:
         with progress.step(f"starting {spec.name}") as step:
             await injection.agent.wait_until_running()

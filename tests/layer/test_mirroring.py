@@ -36,12 +36,7 @@ class FakeSession:
             give_credit=lambda connection, size: self.credit.append((connection, size)),
             dismiss=lambda _connection: None,
         )
-        self.pods = ["web-1"]
-        self.labels: dict[int, str] = {}
         self._refusal = refusal
-
-    def label(self, connection: int) -> str:
-        return self.labels.get(connection, "")
 
     async def subscribe(self, port: int) -> None:
         if self._refusal is not None:

@@ -159,7 +159,6 @@ class World:
         self.near, far = stream_pair()
         self.agent = ScriptedAgent(far)
 
-        self.cluster = SimpleNamespace(namespace="shop")
         monkeypatch.setattr(inject_module, "inject", self._inject)
 
     def _called(self, name: str, *arguments: object) -> None:
@@ -167,7 +166,7 @@ class World:
         if name in self.failing:
             raise self.failing[name]
 
-    async def _inject(self, cluster, target, spec):
+    async def _inject(self, cluster, target, spec, placement):
         self._called("inject", target)
         self.spec, self.placement = spec, placement
         self.agent.handshake = AgentHandshake(spec.verifier)
@@ -205,10 +204,9 @@ async def run(world: World, options: SessionOptions = OPTIONS) -> None:
 async def test_each_step_is_shown_and_the_end_is_clean(world, capsys):
     await run(world)
 
-    assert [call[0] for call in world.calls] == ["inject", "wait", "forward"]
+    assert [call[0] for call in world.calls] == ["inject", "wait", "forward", "remove"]
     assert capsys.readouterr().err.splitlines() == [
-        f"podmirror: injected ephemeral container {world.spec.name} (podmirror-agent:{__version__}), "
-        "entry 1 of ours in the pod's spec",
+        "podmirror: injected a thing, entry 1",
         f"podmirror: running: {world.spec.name}",
         "podmirror: forwarded: the tunnel to the agent is open",
     ]
@@ -236,6 +234,7 @@ async def test_the_options_reach_the_agent(world):
     )
 
     assert world.calls[0] == ("inject", world.target)
+    assert world.placement == Placement(AgentKind.JOB, "agents", privileged=True, host_network=True)
     spec = world.spec
     assert (spec.name, spec.image, spec.image_pull_policy) == ("podmirror-me", "registry/agent:1", "Never")
     assert (spec.ttl, spec.log_level, spec.cpu) == (5.0, "debug", 0.5)
@@ -271,8 +270,10 @@ async def test_a_step_that_fails_is_the_last(world, capsys, step):
         async with open_session(world.cluster, world.target, OPTIONS, Progress("plain"), lambda _: None):
             pytest.fail("it has started")
 
-    assert world.calls[-1][0] == step
-    assert len(capsys.readouterr().err.splitlines()) == len(world.calls) - 1
+    made = [call[0] for call in world.calls]
+    assert made[-2 if step in ("wait", "forward") else -1] == step
+    assert (made[-1] == "remove") == (step in ("wait", "forward")), "what was made is removed"
+    assert len(capsys.readouterr().err.splitlines()) == made.index(step)
 
 
 async def test_whatever_ends_the_session_the_agent_is_told(world):

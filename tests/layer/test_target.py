@@ -78,7 +78,7 @@ def test_targets(text, target):
     ],
 )
 def test_anything_else_is_refused_with_the_grammar(text):
-    with pytest.raises(UsageError, match="write KIND/NAME or label/KEY=VALUE"):
+    with pytest.raises(UsageError, match="pod/NAME or deployment/NAME"):
         Target.parse(text)
 
 

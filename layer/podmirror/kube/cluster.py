@@ -83,6 +83,8 @@ class Cluster:
         self.apps = client.AppsV1Api(api_client)
         self.batch = client.BatchV1Api(api_client)
         self.custom = client.CustomObjectsApi(api_client)
+        self.authorization = client.AuthorizationV1Api(api_client)
+        self.authentication = client.AuthenticationV1Api(api_client)
 
     @classmethod
     def connect(cls, context: str | None, namespace: str | None) -> Self:
@@ -138,20 +140,6 @@ class Cluster:
             Refusal: The API server answered with an error.
             NotStarted: It could not be reached.
         """
-        async for change in self._watch(namespace, field_selector=f"metadata.name={name}"):
-            yield change
-
-    async def watch_pods(self, selector: str, namespace: str) -> AsyncGenerator[tuple[str, Any]]:
-        """Give each change of pods with certain labels, as above.
-
-        Raises:
-            Refusal: The API server answered with an error.
-            NotStarted: It could not be reached.
-        """
-        async for change in self._watch(namespace, label_selector=selector):
-            yield change
-
-    async def _watch(self, namespace: str, **selected: str) -> AsyncGenerator[tuple[str, Any]]:
         loop = asyncio.get_running_loop()
         changes: asyncio.Queue[tuple[str, Any] | BaseException | None] = asyncio.Queue()
         watching = watch.Watch()

@@ -103,8 +103,6 @@ class Following:
         place = await place_in(
             self._cluster, self._target, pod.found, host_network=options.allow_host_network
         )
-        if place.note:
-            progress.note(place.note)
         async with open_session(self._cluster, place, options, progress, receiver) as session:
             yield session
 

@@ -14,25 +14,6 @@ _VIRTUAL_NODE_LABELS = {
 """Of nodes that are no machines (AWS EKS user guide, Fargate; virtual-kubelet node/nodeutil)."""
 
 
-SIDECARS = frozenset(
-    {
-        *("istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane", "envoy", "envoy-sidecar"),
-        *(
-            "vault-agent",
-            "cloudsql-proxy",
-            "cloud-sql-proxy",
-            "daprd",
-            "otc-container",
-            "fluent-bit",
-            "fluentd",
-            "filebeat",
-        ),
-        *("datadog-agent", "jaeger-agent", "queue-proxy", "aws-xray-daemon", "config-reloader"),
-    }
-)
-"""Containers that are hardly ever the app: as meshes, secret stores, log shippers and tracing name what they add to a pod."""
-
-
 def refusal_of(pod: Any, node: Any = None) -> str:
     """Say why no agent can run beside a pod; nothing if one may.
 

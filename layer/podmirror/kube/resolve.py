@@ -1,29 +1,37 @@
-"""From the pods of a target to those that an agent is put beside."""
+"""From a target to the pod that stands for it."""
 
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NoReturn
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.containers import choose_container
+from podmirror.kube.hazards import lacks_net_raw
+from podmirror.kube.surroundings import UNKNOWN, Surroundings, look_around
 from podmirror.kube.workloads import Workload, find_workload
 from podmirror.target import Kind, Target
 
 _STATIC_ANNOTATION = "kubernetes.io/config.mirror"
-_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """A pod to put an agent beside."""
+    """A pod to inject an agent into."""
 
     namespace: str
     pod: str
     node: str
     container: str | None
     """The container that is meant."""
-    note: str = ""
-    """What is to be said about that choice."""
+    uid: str = ""
+    container_id: str | None = None
+    """Of that container if it runs, as the pod's status has it, else of any that does: they share the pod's network."""
+    static: bool = False
+    """A static pod, which takes no ephemeral containers (kubernetes pull request 114086)."""
+    lacks_net_raw: bool = False
+    """Its runtime's default capabilities are known to lack NET_RAW."""
+    surroundings: Surroundings = UNKNOWN
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
@@ -74,7 +82,7 @@ async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: 
     """Settle what there is to settle about a pod that was chosen.
 
     Raises:
-        NotStarted: It has no such container, or shares its node's network without the user's consent.
+        NotStarted: It has no such container, shares its node's network without the user's consent, or no agent can run there.
     """
     container, note = choose_container(target.container, pod)
     if pod.spec.host_network and not host_network:
@@ -82,11 +90,24 @@ async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: 
             f"pod {cluster.namespace}/{pod.metadata.name} uses its node's network (hostNetwork), where the agent would see "
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
-    return ResolvedTarget(cluster.namespace, pod.metadata.name, pod.spec.node_name, container, note)
+    around = await look_around(cluster, pod)
+    if note:
+        around = Surroundings((*around.notes, note), around.memory_limit)
+    return ResolvedTarget(
+        cluster.namespace,
+        pod.metadata.name,
+        pod.spec.node_name,
+        container,
+        uid=pod.metadata.uid,
+        container_id=_running_container(pod, container),
+        static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
+        lacks_net_raw=lacks_net_raw(pod),
+        surroundings=around,
+    )
 
 
 def unfitness(pod: Any) -> str:  # kubernetes has no types
-    """Say why no agent can be put beside a pod; nothing if one can."""
+    """Say why no agent can be injected into a pod; nothing if one can."""
     if pod.metadata.deletion_timestamp is not None:
         return "is being deleted"
     if pod.status.phase in ("Succeeded", "Failed"):
@@ -103,35 +124,13 @@ def is_ready(pod: Any) -> bool:  # kubernetes has no types
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
-def _choose_container(target: Target, pod: Any) -> tuple[str | None, str]:  # kubernetes has no types
-    """Give the container that is meant, and what to say if that is a guess."""
-    names = [each.name for each in pod.spec.containers]
-    if target.container is not None:
-        if target.container not in names:
-            raise NotStarted(
-                f"pod {pod.metadata.name} has no container {target.container!r}; it has {', '.join(names)}"
-            )
-        return target.container, ""
-    annotated = (pod.metadata.annotations or {}).get(_CONTAINER_ANNOTATION)
-    if annotated in names:
-        return annotated, ""
-    own = [name for name in names if name not in SIDECARS] or names
-    if len(own) == 1:
-        return own[0], ""
-    return (
-        own[0],
-        f"container {own[0]} is taken for the one that is meant, of {', '.join(names)}; /container/NAME names another",
-    )
-
-
-def _running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes has no types
-    """Give the ID of the container that is meant, if it runs, else of any: they share the pod's network."""
+def _running_container(pod: Any, wanted: str) -> str | None:  # kubernetes has no types
     running = {
         each.name: str(each.container_id)
         for each in pod.status.container_statuses or []
         if each.state is not None and each.state.running is not None and each.container_id
     }
-    return running.get(wanted or "") or next(iter(running.values()), None)
+    return running.get(wanted) or next(iter(running.values()), None)
 
 
 def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types
@@ -157,3 +156,19 @@ def _none_fits(cluster: Cluster, target: Target, workload: Workload) -> str:
         return f"pod {target.name!r} {where} {unfitness(pods[0])}; choose another pod"
     reasons = "; ".join(f"{pod.metadata.name} {unfitness(pod)}" for pod in pods[:3])
     return f"{target.kind.value} {target.name!r} {where} has no pod to mirror: {reasons}"
+
+
+def _explain(cluster: Cluster, target: Target, refusal: Refusal) -> NoReturn:
+    what = f"{target.kind.value} {target.name!r} in namespace {cluster.namespace!r}"
+    if refusal.status == HTTPStatus.NOT_FOUND:
+        raise NotStarted(
+            f"there is no {what} ({refusal.message}); "
+            f"`podmirror ls --type {target.kind.value} -n {cluster.namespace}` lists what there is"
+        ) from refusal
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        raise NotStarted(
+            f"the API server does not accept the credentials of context {cluster.context!r}: {refusal.message}; log in again"
+        ) from refusal
+    raise NotStarted(
+        f"cannot look up {what}: {refusal.message}; ask your cluster's administrator to apply what `podmirror rbac` prints"
+    ) from refusal

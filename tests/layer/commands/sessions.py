@@ -35,9 +35,6 @@ class Scene:
     @asynccontextmanager
     async def open_fleet(self, options, progress, join):
         self.options = options
-        return open_fleet(options, progress, receiver, pods=self)
-
-    async def first(self, _progress):
         if self._refusal is not None:
             raise self._refusal
         fleet = Fleet(self, options, progress, join)

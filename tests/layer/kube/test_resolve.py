@@ -46,7 +46,9 @@ async def refusal_of(cluster: FakeCluster, target: Target, **options) -> str:
 async def test_a_pod():
     cluster = of_pod(pod())
 
-    assert await resolve(cluster, POD) == ResolvedTarget("shop", "web-1", "node-1", "app")
+    resolved = await resolve(cluster, POD)
+    assert (resolved.namespace, resolved.pod, resolved.node) == ("shop", "web-1", "node-1")
+    assert (resolved.container, resolved.container_id, resolved.static) == ("app", None, False)
     assert cluster.called("read_namespaced_pod") == [("web-1", "shop")]
 
 
@@ -119,24 +121,6 @@ async def test_a_container_that_runs_is_found_by_its_id():
     assert (await resolve(of_pod(both), POD)).container_id == "containerd://nginx"
     app = Target.parse("pod/web-1/container/app")
     assert (await resolve(of_pod(both), app)).container_id == "containerd://nginx", "they share a network"
-
-
-@pytest.mark.parametrize(
-    ("containers", "annotation", "meant", "said"),
-    [
-        (("app",), None, "app", False),
-        (("istio-proxy", "app"), None, "app", False),
-        (("app", "helper"), None, "app", True),
-        (("app", "helper"), "helper", "helper", False),
-        (("istio-proxy", "envoy"), None, "istio-proxy", True),
-    ],
-)
-async def test_the_container_that_is_meant_is_guessed_and_that_is_said(containers, annotation, meant, said):
-    annotations = {"kubectl.kubernetes.io/default-container": annotation} if annotation else None
-    resolved = await resolve(of_pod(pod(containers=containers, annotations=annotations)), POD)
-
-    assert resolved.container == meant
-    assert any("is taken for the one that is meant" in note for note in resolved.surroundings.notes) == said
 
 
 def test_a_fit_pod_is_not_unfit():

@@ -265,7 +265,7 @@ def test_stateful_sets_pods_are_replaced_from_the_last_on_under_their_names(
         reconcile(registry)
     uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods(registry)}
     item["spec"]["template"]["metadata"]["annotations"] = {"restartedAt": "now"}
-    registry.update(STATEFUL_SETS, "default", item, name="s")
+    registry.update(STATEFUL_SETS, "default", {**item, "metadata": {"name": "s"}}, name="s")
     reconcile(registry)
     assert "s-0" in names(registry)
     registry.delete(PODS, "default", "s-1", DeleteOptions(grace_period_seconds=0))

@@ -20,7 +20,6 @@ What is different from a real cluster, on purpose:
 - `hostPID` shares the node's processes, but there are no control groups to tell whose they are: see `node.processview`.
 - `targetContainerName` is checked and then ignored: the process namespaces of containers stay apart.
 - An image of the sandbox's counts as present, also with `imagePullPolicy: Always`.
-- A CronJob is stored, and starts nothing by itself: `kubectl create job --from=cronjob/NAME` does.
 - Delays are shorter: restarts and pulls are tried again after 1 s to 30 s, a Job's pods at once.
 - No Pod Security admission, no quotas. Who has the token may do everything; a token with `:NAME` behind it is that user's, who
   may do what Roles and RoleBindings say. There are no ClusterRoles.

@@ -8,7 +8,6 @@ from podmirror_sandbox.cluster.accounts import reconcile_service_accounts
 from podmirror_sandbox.cluster.deployments import reconcile_deployments, reconcile_replica_sets
 from podmirror_sandbox.cluster.garbage import collect_garbage
 from podmirror_sandbox.cluster.jobs import reconcile_jobs
-from podmirror_sandbox.cluster.ordinals import reconcile_daemon_sets, reconcile_stateful_sets
 from podmirror_sandbox.cluster.scheduling import reconcile_scheduling
 from podmirror_sandbox.cluster.services import reconcile_services
 
@@ -34,8 +33,6 @@ def reconcile(registry: Registry) -> datetime | None:
         reconcile_service_accounts(registry)
         reconcile_deployments(registry)
         reconcile_replica_sets(registry)
-        reconcile_stateful_sets(registry)
-        reconcile_daemon_sets(registry)
         wakeup = reconcile_jobs(registry)
         reconcile_scheduling(registry)
         reconcile_services(registry)

@@ -32,13 +32,11 @@ from podmirror_sandbox.cluster.podrules import (
     pod_update_errors,
 )
 from podmirror_sandbox.cluster.resources import (
-    DAEMON_SETS,
     DEPLOYMENTS,
     JOBS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
-    STATEFUL_SETS,
     STORED,
     Resource,
 )
@@ -56,8 +54,7 @@ if TYPE_CHECKING:
 # Set by the server; what a client says about them is not taken over.
 _SERVER_METADATA = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp")
 _KEPT_METADATA = (*_SERVER_METADATA, "deletionGracePeriodSeconds", "namespace", "name", "generateName")
-_REPLICATED = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS)
-_WITH_GENERATION = (PODS, *_REPLICATED, JOBS)
+_WITH_GENERATION = (PODS, DEPLOYMENTS, REPLICA_SETS, JOBS)
 
 
 @dataclass(frozen=True)
@@ -248,7 +245,7 @@ def _with_defaults(resource: Resource, item: Object) -> Object:
     if resource is PODS:
         status = item.get("status") or {"phase": "Pending", "qosClass": "BestEffort"}
         return {**item, "spec": default_pod_spec(item.get("spec") or {}), "status": status}
-    if resource in _REPLICATED:
+    if resource in (DEPLOYMENTS, REPLICA_SETS):
         return default_replicated(item)
     if resource is JOBS:
         return default_job(item)
@@ -263,7 +260,7 @@ def _with_defaults(resource: Resource, item: Object) -> Object:
 def _errors(resource: Resource, item: Object) -> list[FieldError]:
     if resource is PODS:
         return pod_spec_errors(item["spec"])
-    if resource in _REPLICATED:
+    if resource in (DEPLOYMENTS, REPLICA_SETS):
         return replicated_errors(item)
     return job_errors(item) if resource is JOBS else []
 
@@ -276,7 +273,7 @@ def _update_errors(resource: Resource, old: Object, new: Object, subresource: st
     if resource is PODS:
         return pod_update_errors(old, new) + pod_spec_errors(new["spec"])
     errors = _errors(resource, new)
-    if resource in (*_REPLICATED, JOBS):
+    if resource in (DEPLOYMENTS, REPLICA_SETS, JOBS):
         errors += workload_update_errors(old, new)
     return errors
 

@@ -82,33 +82,6 @@ REPLICA_SETS = Resource(
     subresources=(("status", "ReplicaSet", _STATUS_VERBS),),
     categories=("all",),
 )
-STATEFUL_SETS = Resource(
-    "apps",
-    "v1",
-    "StatefulSet",
-    "statefulsets",
-    ("sts",),
-    subresources=(("status", "StatefulSet", _STATUS_VERBS),),
-    categories=("all",),
-)
-DAEMON_SETS = Resource(
-    "apps",
-    "v1",
-    "DaemonSet",
-    "daemonsets",
-    ("ds",),
-    subresources=(("status", "DaemonSet", _STATUS_VERBS),),
-    categories=("all",),
-)
-CRON_JOBS = Resource(
-    "batch",
-    "v1",
-    "CronJob",
-    "cronjobs",
-    ("cj",),
-    subresources=(("status", "CronJob", _STATUS_VERBS),),
-    categories=("all",),
-)
 JOBS = Resource(
     "batch",
     "v1",
@@ -148,9 +121,6 @@ RESOURCES = (
     SERVICE_ACCOUNTS,
     DEPLOYMENTS,
     REPLICA_SETS,
-    STATEFUL_SETS,
-    DAEMON_SETS,
-    CRON_JOBS,
     JOBS,
     ENDPOINT_SLICES,
     ROLES,

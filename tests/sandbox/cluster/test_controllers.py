@@ -9,7 +9,6 @@ import pytest
 from podmirror_sandbox.cluster.controllers import reconcile
 from podmirror_sandbox.cluster.registry import DeleteOptions
 from podmirror_sandbox.cluster.resources import (
-    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -17,7 +16,6 @@ from podmirror_sandbox.cluster.resources import (
     PODS,
     REPLICA_SETS,
     SERVICES,
-    STATEFUL_SETS,
 )
 from podmirror_sandbox.cluster.services import hosts_file
 
@@ -232,52 +230,3 @@ def test_orphaned_replica_sets_stay(registry: Registry) -> None:
     reconcile(registry)
     assert len(registry.store.all_of(REPLICA_SETS)) == 1
     assert len(pods(registry)) == 1
-
-
-# StatefulSets and DaemonSets.
-
-
-def create_owner(registry: Registry, resource: Any, **spec: Any) -> dict[str, Any]:
-    template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": CONTAINERS}}
-    spec = {"selector": {"matchLabels": {"app": "s"}}, "template": template, **spec}
-    item = registry.create(resource, "default", {"metadata": {"name": "s"}, "spec": spec})
-    reconcile(registry)
-    return item
-
-
-def test_stateful_set_makes_its_pods_in_order(registry: Registry, set_pod_state: Callable[..., None]) -> None:
-    create_owner(registry, STATEFUL_SETS, replicas=2)
-    assert names(registry) == ["s-0"]
-    set_pod_state("s-0", "Running", ready=True)
-    reconcile(registry)
-    assert names(registry) == ["s-0", "s-1"]
-    set_pod_state("s-1", "Running", ready=True)
-    reconcile(registry)
-    assert registry.store.get(STATEFUL_SETS, "default", "s")["status"]["readyReplicas"] == 2
-
-
-def test_stateful_sets_pods_are_replaced_from_the_last_on_under_their_names(
-    registry: Registry, set_pod_state: Callable[..., None]
-) -> None:
-    item = create_owner(registry, STATEFUL_SETS, replicas=2)
-    for name in ("s-0", "s-1"):
-        set_pod_state(name, "Running", ready=True)
-        reconcile(registry)
-    uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods(registry)}
-    item["spec"]["template"]["metadata"]["annotations"] = {"restartedAt": "now"}
-    registry.update(STATEFUL_SETS, "default", {**item, "metadata": {"name": "s"}}, name="s")
-    reconcile(registry)
-    assert "s-0" in names(registry)
-    registry.delete(PODS, "default", "s-1", DeleteOptions(grace_period_seconds=0))
-    reconcile(registry)
-    assert names(registry) == ["s-0", "s-1"]
-    (again,) = [pod for pod in pods(registry) if pod["metadata"]["name"] == "s-1"]
-    assert again["metadata"]["uid"] != uids["s-1"]
-
-
-def test_daemon_set_has_a_pod_on_the_node(registry: Registry, set_pod_state: Callable[..., None]) -> None:
-    create_owner(registry, DAEMON_SETS)
-    (name,) = names(registry)
-    set_pod_state(name, "Running", ready=True)
-    reconcile(registry)
-    assert registry.store.get(DAEMON_SETS, "default", "s")["status"]["numberReady"] == 1

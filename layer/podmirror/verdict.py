@@ -32,6 +32,9 @@ _SAID_OF_BYTES = {
 }
 """Bytes of the other fates are those of the connections that are listed."""
 
+_MOVES_TOLD = 5
+"""The JSON has them all."""
+
 _DAY_SECONDS = 24 * 60 * 60
 
 
@@ -87,8 +90,10 @@ def _of_moves(moves: Sequence[Move]) -> str:
         else f"away from pod {move.origin}"
         if move.origin
         else f"to pod {move.successor} ({move.seconds:.1f} s)"
-        for move in moves
+        for move in moves[:_MOVES_TOLD]
     ]
+    if len(moves) > len(told):
+        told.append(f"and {counted(len(moves) - len(told), 'time')} more")
     return (
         f"The session moved {counted(len(moves), 'time')}: {', '.join(told)}; what a pod received in that time, "
         "and what one that went away received after its agent's end, is not counted here."

@@ -23,6 +23,8 @@ What is different from a real cluster, on purpose:
 - Delays are shorter: restarts and pulls are tried again after 1 s to 30 s, a Job's pods at once.
 - No Pod Security admission, no quotas. Who has the token may do everything; a token with `:NAME` behind it is that user's, who
   may do what Roles and RoleBindings say. There are no ClusterRoles.
+- Rolling updates are simpler: a Deployment makes all new pods at once. CronJobs know no time zones and no concurrency policies,
+  Jobs one completion, StatefulSets no volume claims. There are no custom resources.
 - No kube-proxy: a Service has no cluster IP. Its names stand in every pod's /etc/hosts with the address of one ready pod.
 - exec and attach are refused, port-forward knows the legacy channels only (`kubectl port-forward` tunnels SPDY), bodies are
   JSON only (`kubectl create -f` works, `kubectl create deployment` sends protobuf), no server-side apply, no pagination.

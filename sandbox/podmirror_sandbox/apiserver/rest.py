@@ -189,7 +189,7 @@ def is_dry_run(request: web.Request) -> bool:
 
 
 def scale_of(item: Object) -> Object:
-    """The Scale object that stands for a Deployment."""
+    """The Scale object that stands for a workload."""
     labels = (item["spec"].get("selector") or {}).get("matchLabels") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     return {

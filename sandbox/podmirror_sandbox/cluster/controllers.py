@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podmirror_sandbox.cluster.accounts import reconcile_service_accounts
+from podmirror_sandbox.cluster.cronjobs import reconcile_cron_jobs
 from podmirror_sandbox.cluster.deployments import reconcile_deployments, reconcile_replica_sets
 from podmirror_sandbox.cluster.garbage import collect_garbage
 from podmirror_sandbox.cluster.jobs import reconcile_jobs
 from podmirror_sandbox.cluster.scheduling import reconcile_scheduling
 from podmirror_sandbox.cluster.services import reconcile_services
+from podmirror_sandbox.cluster.statefulsets import reconcile_daemon_sets, reconcile_stateful_sets
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +35,10 @@ def reconcile(registry: Registry) -> datetime | None:
         reconcile_service_accounts(registry)
         reconcile_deployments(registry)
         reconcile_replica_sets(registry)
-        wakeup = reconcile_jobs(registry)
+        reconcile_stateful_sets(registry)
+        reconcile_daemon_sets(registry)
+        wakeups = (reconcile_cron_jobs(registry), reconcile_jobs(registry))
+        wakeup = min((each for each in wakeups if each is not None), default=None)
         reconcile_scheduling(registry)
         reconcile_services(registry)
         if registry.store.revision == before:

@@ -32,15 +32,20 @@ from podmirror_sandbox.cluster.podrules import (
     pod_update_errors,
 )
 from podmirror_sandbox.cluster.resources import (
+    CRON_JOBS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     JOBS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
+    STATEFUL_SETS,
     STORED,
     Resource,
 )
 from podmirror_sandbox.cluster.workloadrules import (
+    cron_job_errors,
+    default_cron_job,
     default_job,
     default_replicated,
     job_errors,
@@ -54,7 +59,8 @@ if TYPE_CHECKING:
 # Set by the server; what a client says about them is not taken over.
 _SERVER_METADATA = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp")
 _KEPT_METADATA = (*_SERVER_METADATA, "deletionGracePeriodSeconds", "namespace", "name", "generateName")
-_WITH_GENERATION = (PODS, DEPLOYMENTS, REPLICA_SETS, JOBS)
+_REPLICATED = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS)
+_WITH_GENERATION = (PODS, *_REPLICATED, JOBS, CRON_JOBS)
 
 
 @dataclass(frozen=True)
@@ -245,10 +251,12 @@ def _with_defaults(resource: Resource, item: Object) -> Object:
     if resource is PODS:
         status = item.get("status") or {"phase": "Pending", "qosClass": "BestEffort"}
         return {**item, "spec": default_pod_spec(item.get("spec") or {}), "status": status}
-    if resource in (DEPLOYMENTS, REPLICA_SETS):
+    if resource in _REPLICATED:
         return default_replicated(item)
     if resource is JOBS:
         return default_job(item)
+    if resource is CRON_JOBS:
+        return default_cron_job(item)
     if resource is NAMESPACES:
         name = name_of(item)
         metadata = {**item["metadata"], "labels": {**labels_of(item), "kubernetes.io/metadata.name": name}}
@@ -260,8 +268,10 @@ def _with_defaults(resource: Resource, item: Object) -> Object:
 def _errors(resource: Resource, item: Object) -> list[FieldError]:
     if resource is PODS:
         return pod_spec_errors(item["spec"])
-    if resource in (DEPLOYMENTS, REPLICA_SETS):
+    if resource in _REPLICATED:
         return replicated_errors(item)
+    if resource is CRON_JOBS:
+        return cron_job_errors(item)
     return job_errors(item) if resource is JOBS else []
 
 
@@ -273,7 +283,7 @@ def _update_errors(resource: Resource, old: Object, new: Object, subresource: st
     if resource is PODS:
         return pod_update_errors(old, new) + pod_spec_errors(new["spec"])
     errors = _errors(resource, new)
-    if resource in (DEPLOYMENTS, REPLICA_SETS, JOBS):
+    if resource in (*_REPLICATED, JOBS):
         errors += workload_update_errors(old, new)
     return errors
 

@@ -82,6 +82,33 @@ REPLICA_SETS = Resource(
     subresources=(("status", "ReplicaSet", _STATUS_VERBS),),
     categories=("all",),
 )
+STATEFUL_SETS = Resource(
+    "apps",
+    "v1",
+    "StatefulSet",
+    "statefulsets",
+    ("sts",),
+    subresources=(("scale", "Scale", _STATUS_VERBS), ("status", "StatefulSet", _STATUS_VERBS)),
+    categories=("all",),
+)
+DAEMON_SETS = Resource(
+    "apps",
+    "v1",
+    "DaemonSet",
+    "daemonsets",
+    ("ds",),
+    subresources=(("status", "DaemonSet", _STATUS_VERBS),),
+    categories=("all",),
+)
+CRON_JOBS = Resource(
+    "batch",
+    "v1",
+    "CronJob",
+    "cronjobs",
+    ("cj",),
+    subresources=(("status", "CronJob", _STATUS_VERBS),),
+    categories=("all",),
+)
 JOBS = Resource(
     "batch",
     "v1",
@@ -121,7 +148,10 @@ RESOURCES = (
     SERVICE_ACCOUNTS,
     DEPLOYMENTS,
     REPLICA_SETS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
     JOBS,
+    CRON_JOBS,
     ENDPOINT_SLICES,
     ROLES,
     ROLE_BINDINGS,

@@ -10,6 +10,8 @@ from typing import Any
 from podmirror_sandbox.cluster.objects import Object, is_deleting, labels_of, name_of, parse_timestamp
 from podmirror_sandbox.cluster.phases import is_ready
 from podmirror_sandbox.cluster.resources import (
+    CRON_JOBS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     EVENTS,
     JOBS,
@@ -18,6 +20,7 @@ from podmirror_sandbox.cluster.resources import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 
@@ -164,6 +167,25 @@ def _replica_set(item: Object, now: datetime) -> list[Any]:
     ]
 
 
+def _stateful_set(item: Object, now: datetime) -> list[Any]:
+    ready = (item.get("status") or {}).get("readyReplicas", 0)
+    return [name_of(item), f"{ready}/{item['spec']['replicas']}", _age_of(item, now), *_containers(item)]
+
+
+def _daemon_set(item: Object, now: datetime) -> list[Any]:
+    status = item.get("status") or {}
+    fields = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady")
+    return [name_of(item), *(status.get(field, 0) for field in fields), _age_of(item, now)]
+
+
+def _cron_job(item: Object, now: datetime) -> list[Any]:
+    status, spec = item.get("status") or {}, item["spec"]
+    last = status.get("lastScheduleTime")
+    active = len(status.get("active") or [])
+    since = age(last, now) if last else "<none>"
+    return [name_of(item), spec["schedule"], str(spec["suspend"]), active, since, _age_of(item, now)]
+
+
 def _job(item: Object, now: datetime) -> list[Any]:
     status = item.get("status") or {}
     true = {entry["type"] for entry in status.get("conditions") or [] if entry["status"] == "True"}
@@ -256,6 +278,9 @@ _LAYOUTS: dict[Resource, _Layout] = {
         ("Name", "Desired", "Current", "Ready", "Age", "+Containers", "+Images", "+Selector"),
         _replica_set,
     ),
+    STATEFUL_SETS: _Layout(("Name", "Ready", "Age", "+Containers", "+Images"), _stateful_set),
+    DAEMON_SETS: _Layout(("Name", "Desired", "Current", "Ready", "Age"), _daemon_set),
+    CRON_JOBS: _Layout(("Name", "Schedule", "Suspend", "Active", "Last Schedule", "Age"), _cron_job),
     JOBS: _Layout(
         ("Name", "Status", "Completions", "Duration", "Age", "+Containers", "+Images", "+Selector"), _job
     ),

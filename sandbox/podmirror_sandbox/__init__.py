@@ -21,8 +21,11 @@ What is different from a real cluster, on purpose:
 - `targetContainerName` is checked and then ignored: the process namespaces of containers stay apart.
 - An image of the sandbox's counts as present, also with `imagePullPolicy: Always`.
 - Delays are shorter: restarts and pulls are tried again after 1 s to 30 s, a Job's pods at once.
-- No Pod Security admission, no quotas. Who has the token may do everything; a token with `:NAME` behind it is that user's, who
-  may do what Roles and RoleBindings say. There are no ClusterRoles.
+- Pod Security knows the checks that agents meet (`cluster.podsecurity`), and a ResourceQuota counts pods, CPU and memory only.
+  There are no LimitRanges, no webhooks and no admission policies. A ReplicaSet whose pods were refused tries again when
+  something changes.
+- Who has the token may do everything; a token with `:NAME` behind it is that user's, who may do what Roles and RoleBindings
+  say. There are no ClusterRoles.
 - Rolling updates are simpler: a Deployment makes all new pods at once. CronJobs know no time zones and no concurrency policies,
   Jobs one completion, StatefulSets no volume claims. There are no custom resources.
 - No kube-proxy: a Service has no cluster IP. Its names stand in every pod's /etc/hosts with the address of one ready pod.

@@ -10,6 +10,7 @@ from aiohttp import web
 from podmirror_sandbox.cluster.apierrors import ApiError
 from podmirror_sandbox.cluster.objects import Object, name_of, namespace_of, uid_of
 from podmirror_sandbox.cluster.patches import json_patch, merge_patch, strategic_merge_patch
+from podmirror_sandbox.cluster.podsecurity import warning_of
 from podmirror_sandbox.cluster.registry import DeleteOptions, Registry
 from podmirror_sandbox.cluster.resources import PODS, SERVICE_ACCOUNTS, SERVICES
 from podmirror_sandbox.cluster.selectors import Predicate, parse_field_selector, parse_label_selector
@@ -85,7 +86,11 @@ class Rest:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         body = await read_object(request)
         item = self._registry.create(target.resource, target.namespace, body, dry_run=is_dry_run(request))
-        return self._respond(request, target, item, status=201)
+        response = self._respond(request, target, item, status=201)
+        warning = warning_of(self._store, target.resource, item)
+        if warning:
+            response.headers["Warning"] = f"299 - {json.dumps(warning)}"
+        return response
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         body = await read_object(request)

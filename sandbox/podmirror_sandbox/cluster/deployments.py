@@ -24,6 +24,7 @@ from podmirror_sandbox.cluster.objects import (
     owner_reference,
 )
 from podmirror_sandbox.cluster.phases import is_finished, is_ready
+from podmirror_sandbox.cluster.podcreation import create_pod
 from podmirror_sandbox.cluster.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 
 if TYPE_CHECKING:
@@ -67,10 +68,7 @@ def reconcile_replica_sets(registry: Registry) -> None:
         ]
         wanted = replica_set["spec"]["replicas"]
         for _ in range(wanted - len(pods)):
-            pod = pod_from_template(replica_set, replica_set["spec"]["template"])
-            created = registry.create(PODS, namespace_of(replica_set), pod)
-            message = f"Created pod: {name_of(created)}"
-            record(registry, replica_set, "SuccessfulCreate", message, source="replicaset-controller")
+            create_pod(registry, replica_set, source="replicaset-controller")
         # Pods that are not ready go first, as on a real cluster, where more criteria follow.
         surplus = sorted(pods, key=is_ready)[: max(0, len(pods) - wanted)]
         for pod in surplus:
@@ -84,17 +82,6 @@ def reconcile_replica_sets(registry: Registry) -> None:
             "observedGeneration": replica_set["metadata"].get("generation", 1),
         }
         registry.set_status(REPLICA_SETS, replica_set, status)
-
-
-def pod_from_template(owner: Object, template: Object) -> Object:
-    """A pod that `owner` controls."""
-    metadata = {
-        "generateName": f"{name_of(owner)}-",
-        "labels": dict(template["metadata"].get("labels") or {}),
-        "annotations": dict(template["metadata"].get("annotations") or {}),
-        "ownerReferences": [owner_reference(owner)],
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": copy.deepcopy(template["spec"])}
 
 
 def _create_replica_set(registry: Registry, deployment: Object, wanted: str, revision: int) -> Object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podmirror_sandbox.cluster.deployments import pod_from_template
 from podmirror_sandbox.cluster.events import record
 from podmirror_sandbox.cluster.objects import (
     Object,
@@ -17,6 +16,7 @@ from podmirror_sandbox.cluster.objects import (
     timestamp,
 )
 from podmirror_sandbox.cluster.phases import is_ready
+from podmirror_sandbox.cluster.podcreation import create_pod, next_try
 from podmirror_sandbox.cluster.registry import DeleteOptions, Registry
 from podmirror_sandbox.cluster.resources import JOBS, PODS
 
@@ -48,7 +48,7 @@ def _reconcile(registry: Registry, job: Object) -> datetime | None:
     succeeded = sum(_phase(pod) == "Succeeded" for pod in pods)
     # With restartPolicy OnFailure the kubelet restarts in place, and the restarts count against the limit.
     restarts = sum(_restarts(pod) for pod in active)
-    deadline = None
+    deadline = retry = None
     if "activeDeadlineSeconds" in spec:
         deadline = seconds_after(status["startTime"], spec["activeDeadlineSeconds"])
     if succeeded >= spec["completions"]:
@@ -63,9 +63,9 @@ def _reconcile(registry: Registry, job: Object) -> datetime | None:
         _fail(registry, job, status, active, "BackoffLimitExceeded", message)
         active = []
     elif not active and not any(is_deleting(pod) for pod in pods):
-        pod = registry.create(PODS, namespace_of(job), pod_from_template(job, spec["template"]))
-        active = [pod]
-        record(registry, job, "SuccessfulCreate", f"Created pod: {name_of(pod)}", source="job-controller")
+        pod = create_pod(registry, job, source="job-controller")
+        active = [pod] if pod is not None else []
+        retry = next_try(registry, job) if pod is None else None
     counts = {
         "active": len(active),
         "ready": sum(is_ready(pod) for pod in active),
@@ -78,7 +78,9 @@ def _reconcile(registry: Registry, job: Object) -> datetime | None:
         if not status[field]:
             del status[field]
     registry.set_status(JOBS, job, status)
-    return deadline if not _finished_at(status) else now
+    if _finished_at(status):
+        return now
+    return min((due for due in (deadline, retry) if due is not None), default=None)
 
 
 def _finished_at(status: Object) -> str:

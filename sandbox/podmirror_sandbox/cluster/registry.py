@@ -31,6 +31,8 @@ from podmirror_sandbox.cluster.podrules import (
     pod_spec_errors,
     pod_update_errors,
 )
+from podmirror_sandbox.cluster.podsecurity import check_pod_security
+from podmirror_sandbox.cluster.quotas import check_quotas
 from podmirror_sandbox.cluster.resources import (
     CRON_JOBS,
     DAEMON_SETS,
@@ -108,6 +110,9 @@ class Registry:
             raise ApiError.invalid(resource, name, errors)
         if self.store.find(resource, metadata.get("namespace", ""), name):
             raise ApiError.already_exists(resource, name)
+        if resource is PODS:
+            check_pod_security(self.store, item)
+            check_quotas(self.store, item)
         return item if dry_run else self.store.put(resource, item)
 
     def update(
@@ -145,6 +150,8 @@ class Registry:
             raise ApiError.invalid(resource, name, errors)
         if new == old:
             return old
+        if subresource == "ephemeralcontainers":
+            check_pod_security(self.store, new)
         if new.get("spec") != old.get("spec") and "generation" in old["metadata"]:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         return new if dry_run else self.store.put(resource, new)

@@ -48,6 +48,7 @@ EVENTS = Resource("", "v1", "Event", "events", ("ev",))
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", ("cm",))
 SECRETS = Resource("", "v1", "Secret", "secrets")
 SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts", ("sa",))
+RESOURCE_QUOTAS = Resource("", "v1", "ResourceQuota", "resourcequotas", ("quota",))
 PODS = Resource(
     "",
     "v1",
@@ -146,6 +147,7 @@ RESOURCES = (
     CONFIG_MAPS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    RESOURCE_QUOTAS,
     DEPLOYMENTS,
     REPLICA_SETS,
     STATEFUL_SETS,

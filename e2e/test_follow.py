@@ -58,7 +58,7 @@ def test_a_rollout_restart_moves_the_session_to_the_new_pod(
         until(
             lambda: any(pod.metadata.name != old for pod in k8s.ready_pods(rolling)), "the new pod is ready"
         )
-        podmirror.until_said("joined; mirroring", seconds=FOLLOW_SECONDS)
+        podmirror.until_said(f"moved on from pod {old} to pod ", seconds=FOLLOW_SECONDS)
         until(lambda: len(k8s.ready_pods(rolling)) == 1, "the old pod is gone")
         (new,) = k8s.ready_pods(rolling)
         assert new.metadata.name != old
@@ -69,8 +69,12 @@ def test_a_rollout_restart_moves_the_session_to_the_new_pod(
         process.kill()
         assert process.stdout is not None
         assert received(process.stdout.read()) == expected(4, 9)
-        assert "Nothing was lost." in podmirror.err
-    assert list(json.loads(ledger.read_text())["pods"]) == [old, new.metadata.name]
+        assert "what came in between is not mirrored" in podmirror.err
+    told = json.loads(ledger.read_text())
+    assert [pod["pod"] for pod in told["pods"]] == [old, new.metadata.name]
+    assert [(move["from"], move["to"]) for move in told["moves"]] == [(old, new.metadata.name)]
+    assert told["moves"][0]["seconds"] < FOLLOW_SECONDS
+    assert told["lost_connections"] == 0
 
 
 def test_all_pods_of_a_deployment_are_mirrored_and_labelled(
@@ -112,7 +116,8 @@ def test_all_pods_of_a_deployment_are_mirrored_and_labelled(
             assert lines == wanted
             for pod in pods:
                 assert f" of {pod} whole" in podmirror.err
-        assert json.loads(ledger.read_text())["pods"] == dict.fromkeys(pods, REQUESTS // 3)
+        told = {pod["pod"]: pod["complete_connections"] for pod in json.loads(ledger.read_text())["pods"]}
+        assert told == dict.fromkeys(pods, REQUESTS // 3)
     finally:
         k8s.apps.delete_namespaced_deployment("many", k8s.namespace)
 
@@ -128,4 +133,4 @@ def test_a_pod_that_stands_for_itself_ends_the_session_when_it_goes(
         k8s.core.delete_namespaced_pod(pod, k8s.namespace)
         lost = 4
         assert podmirror.wait() == lost
-        assert "the agent ended: SIGTERM was received" in podmirror.err
+        assert "a pod is not followed: name its workload as the target" in podmirror.err

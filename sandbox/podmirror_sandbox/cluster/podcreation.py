@@ -36,7 +36,7 @@ def create_pod(registry: Registry, owner: Object, *, source: str) -> Object | No
     if due is not None and registry.clock() < due:
         return None
     try:
-        pod = registry.create(PODS, namespace_of(owner), _pod_from_template(owner, owner["spec"]["template"]))
+        pod = registry.create(PODS, namespace_of(owner), pod_from_template(owner, owner["spec"]["template"]))
     except ApiError as error:
         record(
             registry, owner, "FailedCreate", f"Error creating: {error.message}", warning=True, source=source
@@ -60,7 +60,7 @@ def next_try(registry: Registry, owner: Object) -> datetime | None:
     return seconds_after(max(event["lastTimestamp"] for event in failed), delay)
 
 
-def _pod_from_template(owner: Object, template: Object) -> Object:
+def pod_from_template(owner: Object, template: Object) -> Object:
     """A pod that `owner` controls."""
     metadata = {
         "generateName": f"{name_of(owner)}-",

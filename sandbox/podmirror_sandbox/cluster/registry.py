@@ -62,6 +62,14 @@ if TYPE_CHECKING:
 _SERVER_METADATA = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp")
 _KEPT_METADATA = (*_SERVER_METADATA, "deletionGracePeriodSeconds", "namespace", "name", "generateName")
 _REPLICATED = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS)
+_COUNTS: dict[Resource, tuple[str, ...]] = {
+    REPLICA_SETS: ("replicas",),
+    STATEFUL_SETS: ("replicas",),
+    DAEMON_SETS: (
+        *("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"),
+    ),
+}
+"""What a status must hold from the beginning (kubernetes staging/src/k8s.io/api/apps/v1/types.go: no omitempty)."""
 _WITH_GENERATION = (PODS, *_REPLICATED, JOBS, CRON_JOBS)
 
 
@@ -259,7 +267,10 @@ def _with_defaults(resource: Resource, item: Object) -> Object:
         status = item.get("status") or {"phase": "Pending", "qosClass": "BestEffort"}
         return {**item, "spec": default_pod_spec(item.get("spec") or {}), "status": status}
     if resource in _REPLICATED:
-        return default_replicated(item)
+        return {
+            **default_replicated(item),
+            "status": item.get("status") or dict.fromkeys(_COUNTS.get(resource, ()), 0),
+        }
     if resource is JOBS:
         return default_job(item)
     if resource is CRON_JOBS:

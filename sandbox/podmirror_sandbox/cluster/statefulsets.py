@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podmirror_sandbox.cluster.deployments import pod_from_template, template_hash
+from podmirror_sandbox.cluster.deployments import template_hash
 from podmirror_sandbox.cluster.events import record
 from podmirror_sandbox.cluster.objects import (
     Object,
@@ -19,6 +19,7 @@ from podmirror_sandbox.cluster.objects import (
     namespace_of,
 )
 from podmirror_sandbox.cluster.phases import is_finished, is_ready
+from podmirror_sandbox.cluster.podcreation import pod_from_template
 from podmirror_sandbox.cluster.resources import DAEMON_SETS, NODES, PODS, STATEFUL_SETS
 
 if TYPE_CHECKING:

@@ -20,9 +20,18 @@ def received(output: str) -> dict[str, str]:
     return dict(line.split() for line in output.splitlines(keepends=True) if line.endswith("\n"))
 
 
-def drive(k8s: E2ECluster, name: str, seed: int, count: int, pause: float = 0.0, app: str = "app") -> None:
+def drive(
+    k8s: E2ECluster,
+    name: str,
+    seed: int,
+    count: int,
+    pause: float = 0.0,
+    *,
+    app: str = "app",
+    host: str | None = None,
+) -> None:
     """Send requests from a pod of the cluster, all of which the app must answer as it should."""
-    host = k8s.ready_pods(app)[0].status.pod_ip
+    host = host or k8s.ready_pods(app)[0].status.pod_ip
     k8s.run_pod(name, CLIENT, host, str(count), str(pause), str(seed))
     until(lambda: k8s.phase(name) == "Succeeded", f"{name} is done")
     assert json.loads(k8s.log(name)) == {"sent": count, "failed": 0}

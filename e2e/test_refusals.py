@@ -93,8 +93,6 @@ def test_a_policy_that_denies_is_quoted(k8s: E2ECluster, denying: None) -> None:
 
 
 def test_restricted_is_refused_in_the_servers_words(k8s: E2ECluster) -> None:
-    if k8s.is_sandbox:
-        pytest.skip("the sandbox has no Pod Security")
     target = run_pod(k8s, "restricted")
     level = "pod-security.kubernetes.io/enforce"
     k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: "restricted"}}})

@@ -9,6 +9,10 @@ namespace of its own, which only shortens the path's beginning. So the ID is loo
 A process ID may be taken by another process at any time. Therefore the namespace is opened first, and the control group is read
 again behind that: if it is still the container's, the opened namespace was, too.
 
+Not every process of a container is in its network: a browser's sandbox or a container inside the container has namespaces of
+its own, and stands below the container's control group or in it. The first process is in the right one. It is the oldest, and
+not always the one with the lowest number, since numbers begin anew.
+
 setns(2) speaks for the calling thread, and a packet socket belongs for good to the namespace it was opened in. So a thread that
 enters the namespace, opens the socket and ends is all that is ever there.
 """
@@ -16,6 +20,7 @@ enters the namespace, opens the socket and ends is all that is ever there.
 import contextlib
 import ctypes
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,8 +118,18 @@ def _open(container: str, proc: Path) -> int:
 
 def _processes(container: str, proc: Path) -> list[int]:
     """Find the container's processes, the first of them first."""
-    pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal())
-    return [pid for pid in pids if _is_of(pid, container, proc)]
+    pids = (int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal())
+    return sorted((pid for pid in pids if _is_of(pid, container, proc)), key=lambda pid: _age(pid, proc))
+
+
+def _age(pid: int, proc: Path) -> tuple[int, int]:
+    """Give what sorts the oldest process first: its start in clock ticks since boot, field 22 of stat (proc(5))."""
+    try:
+        # The name, in parentheses, may hold anything.
+        behind_name = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return int(behind_name[19]), pid
+    except (OSError, IndexError, ValueError):  # it has ended, or this is no real /proc
+        return sys.maxsize, pid
 
 
 def _is_of(pid: int, container: str, proc: Path) -> bool:

@@ -87,6 +87,18 @@ def test_the_nodes_own_network_is_refused_unless_it_is_asked_for(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(("started", "taken"), [((900, 50), 8), ((50, 900), 7)])
+def test_the_oldest_process_is_the_first_whatever_its_number(tmp_path, started, taken):
+    for pid, ticks in zip((7, 8), started, strict=True):
+        there = Path(f"/proc/{os.getpid()}/ns/net") if pid == taken else Path("/proc/self/status")
+        process(tmp_path, pid, f"0::/{ID}\n", there)
+        behind_name = ["S", *["0"] * 18, str(ticks), "0"]
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b (c)) {' '.join(behind_name)}\n")
+
+    with network_namespace_of(ID, proc=tmp_path) as descriptor:
+        assert os.fstat(descriptor).st_ino == Path("/proc/self/ns/net").stat().st_ino
+
+
 @pytest.mark.namespaces
 def test_what_is_made_in_a_namespace_stays_there_and_no_thread_does(wire, tmp_path):
     process(tmp_path, 7, f"0::/{ID}\n", Path("/run/netns") / wire.target.name)

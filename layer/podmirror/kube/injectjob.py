@@ -8,17 +8,24 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.ephemeral import AgentSpec
 from podmirror.kube.injected import InjectedAgent
-from podmirror.kube.job import JobPlace, JobTarget, manifest, refusal_by_event
+from podmirror.kube.job import JobPlace, JobTarget, manifest, refusal_by_event, warnings_in
 from podmirror.kube.resolve import ResolvedTarget
 from podmirror.placement import Placement
 
 POD_SECONDS = 20.0
 """For the Job controller to make the Job's pod, or to say why it cannot."""
+
+WARNED_SECONDS = 4.0
+"""The same where the server warned of Pod Security and events may not be read: the user should hear it within five seconds."""
+
+REMOVE_SECONDS = 3.0
+"""For the server to delete a Job; Ctrl-C should not wait longer for it, and the Job goes by itself, only later."""
 
 _POLL_SECONDS = 0.25
 
@@ -57,20 +64,34 @@ async def start_job(
         privileged=placement.privileged,
         host_network=placement.host_network,
     )
+    creating = asyncio.ensure_future(_create(cluster, place, body))
     try:
-        await cluster.call(cluster.batch.create_namespaced_job, namespace, body)
-    except Refusal as refusal:
-        raise _explained(place, refusal) from refusal
-    try:
-        pod = await _wait_for_pod(cluster, place)
+        # Not given up in the middle: the server may carry it out all the same, and then nobody would know of the Job.
+        warnings = await asyncio.shield(creating)
+        pod = await _wait_for_pod(cluster, place, warnings)
     except BaseException:
-        await _delete(cluster, place)
+        await asyncio.wait({creating}, timeout=REMOVE_SECONDS)
+        if creating.done() and creating.exception() is None:
+            await _delete(cluster, place)
         raise
     return StartedJob(InjectedAgent(cluster, namespace, pod, spec), place)
 
 
-async def _wait_for_pod(cluster: Cluster, place: JobPlace) -> str:
-    deadline = time.monotonic() + POD_SECONDS
+async def _create(cluster: Cluster, place: JobPlace, body: dict[str, Any]) -> list[str]:
+    """Create the Job, and give what the server warns of."""
+    try:
+        _, _, headers = await cluster.call(
+            cluster.batch.create_namespaced_job_with_http_info, place.namespace, body
+        )
+    except Refusal as refusal:
+        raise _explained(place, refusal) from refusal
+    return warnings_in(headers)
+
+
+async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) -> str:
+    began = time.monotonic()
+    deadline = began + POD_SECONDS
+    suspected = next((each for each in warnings if "PodSecurity" in each), "")
     unread = ""
     while time.monotonic() < deadline:
         try:
@@ -89,11 +110,26 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace) -> str:
         try:
             await _raise_if_refused(cluster, place)
         except Refusal as refusal:
-            unread = f" ({refusal.message})"
+            unread = refusal.message
+            if suspected:
+                deadline = min(deadline, began + WARNED_SECONDS)
         await asyncio.sleep(_POLL_SECONDS)
-    raise NotStarted(
-        f"{place} has no pod after {POD_SECONDS:g} s, and its events do not say why{unread}; "
-        f"see `kubectl describe job {place.name} -n {place.namespace}`"
+    raise _without_pod(place, time.monotonic() - began, unread, suspected)
+
+
+def _without_pod(place: JobPlace, seconds: float, unread: str, suspected: str) -> NotStarted:
+    what = f"{place} has no pod after {seconds:.0f} s"
+    if unread and suspected:
+        return NotStarted(
+            f"{what}, and the server warned that it {suspected}; {_next_step(suspected, place)}"
+        )
+    if unread:
+        return NotStarted(
+            f"{what}, and its events, which say why, may not be read: {unread}; ask your cluster's administrator to apply "
+            "what `podmirror rbac --agent job` prints"
+        )
+    return NotStarted(
+        f"{what}, and its events do not say why; see `kubectl get events -n {place.namespace}`, and try again"
     )
 
 
@@ -121,10 +157,14 @@ def _next_step(words: str, place: JobPlace) -> str:
 
 
 async def _delete(cluster: Cluster, place: JobPlace) -> None:
-    with suppress(Refusal, NotStarted):
-        await cluster.call(
-            cluster.batch.delete_namespaced_job, place.name, place.namespace, propagation_policy="Background"
-        )
+    with suppress(Refusal, NotStarted, TimeoutError):
+        async with asyncio.timeout(REMOVE_SECONDS):
+            await cluster.call(
+                cluster.batch.delete_namespaced_job,
+                place.name,
+                place.namespace,
+                propagation_policy="Background",
+            )
 
 
 def _explained(place: JobPlace, refusal: Refusal) -> NotStarted:

@@ -12,6 +12,8 @@ The node is chosen by affinity to its name, as DaemonSets do it, and not by `nod
 pod does not fit, and every taint is tolerated.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,9 @@ _NO_MESH = {
     "kuma.io/sidecar-injection": "disabled",
 }
 """Istio and Kuma read these from labels, too, Linkerd from annotations only."""
+
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+"""A Warning header of the API server (RFC 7234, section 5.5); several may be joined by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,11 @@ def _container(spec: AgentSpec, target: JobTarget, *, privileged: bool, host_net
     if spec.image_pull_policy is not None:
         container["imagePullPolicy"] = spec.image_pull_policy
     return container
+
+
+def warnings_in(headers: Mapping[str, str]) -> list[str]:
+    """Read what the server warns of: for a Job whose pods Pod Security will refuse it is all that is said at once."""
+    return [each.replace('\\"', '"') for each in _WARNING.findall(headers.get("Warning", ""))]
 
 
 def refusal_by_event(event: Any) -> str:

@@ -5,7 +5,6 @@ Each permission is asked about by an access review, and each write is sent as a 
 """
 
 import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +14,12 @@ from podmirror.kube.access import denied
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.ephemeral import AgentSpec, patch
 from podmirror.kube.hazards import lacks_net_raw
-from podmirror.kube.job import JobTarget, manifest
+from podmirror.kube.job import JobTarget, manifest, warnings_in
 from podmirror.kube.permissions import Access, AgentMode, needed
 from podmirror.kube.resolve import resolve, unfitness
 from podmirror.target import Target
 
 ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
-_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
-"""A Warning header of the API server (RFC 7234, section 5.5); several may be joined by commas."""
 
 
 @dataclass
@@ -136,7 +133,7 @@ async def _dry_run_job(cluster: Cluster, namespace: str, manifest: dict[str, Any
     except Refusal as refusal:
         _take_refusal(refusal, trial)
         return []
-    return [each.replace('\\"', '"') for each in _WARNING.findall(headers.get("Warning", ""))]
+    return warnings_in(headers)
 
 
 async def _take_warnings(cluster: Cluster, namespace: str, warnings: Iterable[str], trial: Trial) -> None:

@@ -177,7 +177,9 @@ async def test_a_pod_without_room_is_left_alone():
 async def test_what_an_ephemeral_container_is_refused_a_job_may_be_granted():
     forbidden = Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"')
     cluster = FakeCluster(
-        **{PATCH: forbidden}, create_namespaced_job=None, list_namespaced_pod=items(pod("podmirror-x-abcde"))
+        **{PATCH: forbidden},
+        create_namespaced_job_with_http_info=(None, 201, {}),
+        list_namespaced_pod=items(pod("podmirror-x-abcde")),
     )
     injection = await inject(cluster, TARGET, SPEC, Placement())
 
@@ -190,7 +192,12 @@ async def test_refused_in_every_way_tells_each():
     forbidden = Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"')
     jobs = Refusal(403, "Forbidden", 'User "me" cannot create resource "jobs"')
     with pytest.raises(NotStarted) as refused:
-        await inject(FakeCluster(**{PATCH: forbidden}, create_namespaced_job=jobs), TARGET, SPEC, Placement())
+        await inject(
+            FakeCluster(**{PATCH: forbidden}, create_namespaced_job_with_http_info=jobs),
+            TARGET,
+            SPEC,
+            Placement(),
+        )
 
     assert 'cannot patch resource "pods/ephemeralcontainers"' in str(refused.value)
     assert "and as a Job: Job shop/" in str(refused.value)

@@ -1,5 +1,6 @@
 """The Job's manifest, what its events mean, and starting one against a cluster that answers by script."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -134,7 +135,7 @@ def _impatient(monkeypatch):
 
 def cluster_of(**answers) -> FakeCluster:
     usual = {
-        "create_namespaced_job": None,
+        "create_namespaced_job_with_http_info": (None, 201, {}),
         "delete_namespaced_job": None,
         "list_namespaced_event": items(),
         "list_namespaced_pod": items(pod("podmirror-x-abcde")),
@@ -175,15 +176,78 @@ async def test_a_refused_pod_is_told_by_the_jobs_events_and_no_job_is_left(words
     assert cluster.called("delete_namespaced_job")
 
 
-async def test_a_pod_that_never_comes_and_events_that_may_not_be_read():
-    cluster = cluster_of(
-        list_namespaced_pod=items(), list_namespaced_event=Refusal(403, "Forbidden", "no events for you")
-    )
-    with pytest.raises(
-        NotStarted, match=r"has no pod after 0.1 s.*\(no events for you\).*kubectl describe job"
-    ):
+WARNED = (None, 201, {"Warning": '299 - "would violate PodSecurity \\"baseline:latest\\": hostPID=true"'})
+NO_EVENTS = Refusal(403, "Forbidden", "no events for you")
+
+
+@pytest.mark.parametrize(
+    ("events", "warned", "said"),
+    [
+        (items(), False, "its events do not say why; see `kubectl get events -n shop`"),
+        (
+            NO_EVENTS,
+            False,
+            "its events, which say why, may not be read: no events for you; ask your .* `podmirror rbac --agent job`",
+        ),
+        (
+            NO_EVENTS,
+            True,
+            'the server warned that it would violate PodSecurity "baseline:latest": hostPID=true; '
+            "name a namespace that admits it with --agent-namespace",
+        ),
+    ],
+)
+async def test_a_pod_that_never_comes(events, warned, said):
+    answers = {"create_namespaced_job_with_http_info": WARNED} if warned else {}
+    cluster = cluster_of(list_namespaced_pod=items(), list_namespaced_event=events, **answers)
+
+    with pytest.raises(NotStarted, match=f"has no pod after 0 s, and {said}"):
         await start_job(cluster, TARGET, SPEC, JOB)
     assert cluster.called("delete_namespaced_job")
+
+
+async def test_a_warning_is_enough_where_events_may_not_be_read(monkeypatch):
+    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
+    monkeypatch.setattr(injectjob_module, "WARNED_SECONDS", 0.1)
+    cluster = cluster_of(
+        create_namespaced_job_with_http_info=WARNED,
+        list_namespaced_pod=items(),
+        list_namespaced_event=NO_EVENTS,
+    )
+    with pytest.raises(NotStarted, match="the server warned"):
+        await start_job(cluster, TARGET, SPEC, JOB)
+
+
+async def test_a_job_that_is_given_up_while_it_is_created_is_deleted():
+    cluster, asked, answered = cluster_of(), asyncio.Event(), asyncio.Event()
+    usual = cluster.call
+
+    async def call(method, *arguments, **options):
+        answer = await usual(method, *arguments, **options)
+        if method == "create_namespaced_job_with_http_info":
+            asked.set()
+            await answered.wait()
+        return answer
+
+    cluster.call = call
+    starting = asyncio.create_task(start_job(cluster, TARGET, SPEC, JOB))
+    await asked.wait()
+    starting.cancel()
+    await asyncio.sleep(0)
+    assert not cluster.called("delete_namespaced_job")
+    answered.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert cluster.called("delete_namespaced_job")
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(injectjob_module, "REMOVE_SECONDS", 0.05)
+    cluster = cluster_of()
+    started = await start_job(cluster, TARGET, SPEC, JOB)
+    cluster.call = lambda *_, **__: asyncio.Event().wait()
+    await asyncio.wait_for(started.remove(), 5)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +260,7 @@ async def test_a_pod_that_never_comes_and_events_that_may_not_be_read():
 )
 async def test_a_refused_job(refusal, step):
     with pytest.raises(NotStarted) as refused:
-        await start_job(cluster_of(create_namespaced_job=refusal), TARGET, SPEC, JOB)
+        await start_job(cluster_of(create_namespaced_job_with_http_info=refusal), TARGET, SPEC, JOB)
 
     assert refusal.message in str(refused.value)
     assert step in str(refused.value)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from podmirror.errors import AgentLost
+from podmirror.errors import TunnelLost
 
 
 class SocketStream:
@@ -22,14 +22,14 @@ class SocketStream:
         try:
             return await self._reader.read(65536)
         except OSError as error:
-            raise AgentLost(str(error)) from error
+            raise TunnelLost(str(error)) from error
 
     async def send(self, data: bytes) -> None:
         try:
             self._writer.write(data)
             await self._writer.drain()
         except OSError as error:
-            raise AgentLost(str(error)) from error
+            raise TunnelLost(str(error)) from error
 
     async def close(self) -> None:
         self._writer.close()

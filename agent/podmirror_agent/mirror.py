@@ -62,7 +62,8 @@ class Mirror:
     def __init__(self, budget: Budget) -> None:
         self.interest = Interest()
         """What the sessions want now."""
-        self._budget = budget
+        self.budget = budget
+        """Of all buffers."""
         self._connections = Connections(budget)
         self._connections.table.wants_responder_bytes = False
         self._fragments = Fragments(budget)
@@ -73,7 +74,7 @@ class Mirror:
 
     def add_session(self) -> Session:
         """Begin a session without subscriptions."""
-        session = Session(self._budget)
+        session = Session(self.budget)
         self._sessions.append(session)
         return session
 
@@ -182,7 +183,7 @@ class Mirror:
                 "fragments_lost": self._fragments.lost,
                 "malformed": self._undecoded[Undecoded.MALFORMED],
                 "untracked": self._connections.table.untracked,
-                "buffer_bytes": self._budget.held,
+                "buffer_bytes": self.budget.held,
             }
         )
 

@@ -1,9 +1,10 @@
 """The agent's I/O: one listener on loopback, one capture, and a conversation with each layer.
 
 Life of an agent. It waits for a layer for `ttl` seconds; while one is connected it stays; when the last one says goodbye it
-ends at once, and when the last one is lost without a goodbye it waits for `ttl` seconds again. A maximum age ends it whatever
-happens, and so does `stop`, which SIGTERM calls. Before it ends it closes what is open towards its layers, so that they can
-tell an agent that ended from a tunnel that broke.
+ends at once. A layer that is lost without a goodbye is waited for, for `ttl` seconds again; meanwhile its session goes on, into
+buffers that are bounded, and the layer finds it as it left it. A maximum age ends the agent whatever happens, and so does
+`stop`, which SIGTERM calls. Before it ends it closes what is open towards its layers, so that they can tell an agent that ended
+from a tunnel that broke.
 
 Everything runs in one thread; nothing here waits for a layer while packets are to be read.
 """
@@ -21,7 +22,7 @@ from podmirror_agent.governor import PERIOD_SECONDS, Governor
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
-from podmirror_wire.frames import AnyFrame, Refused
+from podmirror_wire.frames import AnyFrame, Refused, Resume
 from podmirror_wire.handshake import AgentHandshake
 from podmirror_wire.values import CloseReason
 
@@ -35,6 +36,8 @@ ACCEPT_PAUSE_SECONDS = 0.1
 
 MAX_CONVERSATIONS = 16
 """At a time, strangers included: each holds a few buffers until it authenticates."""
+
+_LOST = "the layer was lost, and none came back"
 
 
 class PacketSource(Protocol):
@@ -205,29 +208,74 @@ class Server:
         decoder = Decoder()
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                early = await _authenticate(AgentHandshake(self._verifier), decoder, connection)
+                await _authenticate(AgentHandshake(self._verifier), decoder, connection)
         except ProtocolError as error:
             _write_at_once(connection, Refused(0, str(error)))
             raise
-        conversation = Conversation(self._mirror, self._capture, decoder, connection)
         if self._lonely is not None:
             self._lonely.cancel()
+        conversation = Conversation(self._mirror, self._capture, self.stop)
+        conversation.carrier = asyncio.current_task()
         self._conversations.add(conversation)
         log.info("a layer connected")
         try:
-            goodbye = await conversation.run(early)
+            outcome = await conversation.begin(connection, decoder)
+            if isinstance(outcome, Resume):
+                lost = await self._find_lost(outcome)
+                if lost is None:
+                    outcome = await conversation.decline("that session is over")
+                else:
+                    self._end_conversation(conversation)
+                    conversation = lost
+                    log.info("a layer came back")
+                    outcome = await conversation.resume(connection, decoder, outcome.received)
+        except ProtocolError:
+            self._end_conversation(conversation)
+            self._await_another()
+            raise
         except BaseException:
             self._lose(conversation)
             raise
         self._end_conversation(conversation)
         if not self._conversations:
-            self.stop(f"the layer said goodbye: {goodbye}")
+            self.stop(f"the layer said goodbye: {outcome}")
+
+    async def _find_lost(self, wish: Resume) -> Conversation | None:
+        """Give the session that a layer wants to go on with, free of the tunnel that it had."""
+        for conversation in self._conversations:
+            if conversation.identifier == wish.session and conversation.can_resume:
+                break
+        else:
+            return None
+        assert conversation.carrier is not None, "every conversation runs in a task"
+        conversation.break_off("the layer came back through another tunnel")
+        await asyncio.wait({conversation.carrier})
+        if conversation not in self._conversations:
+            return None
+        if conversation.expiry is not None:
+            conversation.expiry.cancel()
+        conversation.carrier = asyncio.current_task()
+        return conversation
 
     def _lose(self, conversation: Conversation) -> None:
+        """Keep the session of a layer that left without a goodbye, for as long as it may come back."""
+        if self._reason.done() or not conversation.can_resume:
+            self._end_conversation(conversation)
+            self._await_another()
+            return
+        log.info("a layer was lost without a goodbye; waiting %g s for it", self._ttl)
+        conversation.tunnel.close()
+        conversation.expiry = asyncio.get_running_loop().call_later(self._ttl, self._give_up, conversation)
+
+    def _give_up(self, conversation: Conversation) -> None:
         self._end_conversation(conversation)
+        if not self._conversations:
+            self.stop(f"{_LOST} for {self._ttl:g} s")
+
+    def _await_another(self) -> None:
         if not self._conversations and not self._reason.done():
             log.info("the last layer was lost without a goodbye; waiting %g s for one", self._ttl)
-            self._await_layer("the layer was lost, and none came back")
+            self._await_layer(_LOST)
 
     def _end_conversation(self, conversation: Conversation) -> None:
         self._conversations.discard(conversation)
@@ -244,23 +292,22 @@ class Server:
             await asyncio.gather(*late, return_exceptions=True)
 
 
-async def _authenticate(
-    handshake: AgentHandshake, decoder: Decoder, connection: socket.socket
-) -> list[AnyFrame]:
-    """Carry the handshake through; give the frames that came right behind it."""
+async def _authenticate(handshake: AgentHandshake, decoder: Decoder, connection: socket.socket) -> None:
+    """Carry the handshake through; what came right behind it stays in the decoder, which counts from there."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(connection, handshake.greeting().encode())
-    while True:
+    while not handshake.authenticated:
         data = await loop.sock_recv(connection, READ_BYTES)
         if not data:
             raise ConnectionError("the peer left during the handshake")
-        frames = decoder.receive_data(data)
-        for position, frame in enumerate(frames):
+        frame = decoder.receive_one(data)
+        while frame is not None:
             answer = handshake.receive_frame(frame)
-            if answer is not None:
-                await loop.sock_sendall(connection, answer.encode())
-            if handshake.authenticated:
-                return frames[position + 1 :]
+            if answer is None:
+                break  # authenticated: the rest is for the session
+            await loop.sock_sendall(connection, answer.encode())
+            frame = decoder.receive_one()
+    decoder.received = 0
 
 
 def _write_at_once(connection: socket.socket, frame: AnyFrame) -> None:

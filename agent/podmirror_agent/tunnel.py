@@ -3,24 +3,22 @@
 import asyncio
 import contextlib
 import socket
-from itertools import islice
 
-from podmirror_agent.outbox import Outbox
-
-BUFFERS_PER_WRITE = 512
-"""Parts that are given to the kernel at a time: half of its limit (UIO_MAXIOV, linux/uio.h)."""
+from podmirror_agent.replay import Replay
 
 
 class Tunnel:
-    """Writes an outbox's output to a socket that does not block."""
+    """Writes a session's output to a socket that does not block, and after that one broke to another."""
 
-    def __init__(self, connection: socket.socket, outbox: Outbox) -> None:
-        self._socket = connection
-        self._outbox = outbox
-        self._parts: list[bytes | memoryview] = []
-        """Taken from the outbox and not yet written."""
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._socket: socket.socket | None = None
         self._full = False
         self._finishing = False
+
+    def open(self, connection: socket.socket) -> None:
+        """Write to this socket from now on."""
+        self._socket = connection
 
     def write(self) -> None:
         """Write as much as the kernel takes, and let the event loop go on with the rest.
@@ -30,9 +28,7 @@ class Tunnel:
         """
         if not self._full:
             self._write_on()
-        if self._full:
-            self._parts = [bytes(part) if isinstance(part, memoryview) else part for part in self._parts]
-            self._outbox.keep()
+        self._replay.copy_rest()
 
     def finish(self) -> None:
         """Write the rest, and the end of the stream behind it."""
@@ -40,17 +36,17 @@ class Tunnel:
         self.write()
 
     def close(self) -> None:
-        """Write no more."""
-        self._parts.clear()
+        """Write no more, until another socket is opened."""
         self._resume()
+        self._socket = None
 
     def _write_on(self) -> None:
+        if self._socket is None:
+            return
         try:
-            while self._parts or self._outbox.has_output:
-                if not self._parts:
-                    self._parts = self._outbox.take_output()
-                self._forget(self._socket.sendmsg(islice(self._parts, BUFFERS_PER_WRITE)))
-            if self._finishing:
+            while buffers := self._replay.next_buffers():
+                self._replay.receive_written(self._socket.sendmsg(buffers))
+            if self._finishing and not self._replay.has_rest:
                 self._socket.shutdown(socket.SHUT_WR)
         except BlockingIOError:
             if not self._full:
@@ -59,24 +55,11 @@ class Tunnel:
         except OSError:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            self._parts.clear()
-            self._outbox.discard()
-            self._resume()
+            self.close()
         else:
             self._resume()
 
     def _resume(self) -> None:
-        if self._full:
+        if self._full and self._socket is not None:
             self._full = False
             asyncio.get_running_loop().remove_writer(self._socket)
-
-    def _forget(self, written: int) -> None:
-        """Drop what was written from the parts."""
-        for index, part in enumerate(self._parts):
-            if written < len(part):
-                del self._parts[:index]
-                if written:
-                    self._parts[0] = memoryview(part)[written:]
-                return
-            written -= len(part)
-        self._parts.clear()

@@ -4,6 +4,8 @@ PodmirrorError
 ├── UsageError      2  the command line asks for something that cannot be
 ├── TooMuchLoss     3  more was lost than --max-loss allows
 ├── AgentLost       4  the agent or the tunnel was lost in mid-session
+│   └── TunnelLost     the tunnel alone, as far as is known: it may be opened again
+│       └── NobodyListens  there is a way to the agent's port, and it is closed
 └── NotStarted      5  refused, or something that is needed is missing
 
 Every message is one sentence or two that name the object, the server's own words where there are any, and the next step.
@@ -32,6 +34,14 @@ class AgentLost(PodmirrorError):
     """The agent or the tunnel to it was lost in mid-session."""
 
     exit_code = 4
+
+
+class TunnelLost(AgentLost):
+    """The tunnel to the agent broke or fell silent; the agent may still be there."""
+
+
+class NobodyListens(TunnelLost):
+    """The agent's port is closed, as the kernel of its node says."""
 
 
 class NotStarted(PodmirrorError):

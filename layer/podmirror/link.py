@@ -3,6 +3,9 @@
 A `Link` authenticates, subscribes, answers pings and watches the silence; what it hears of mirrored connections goes to one
 receiver, synchronously and in order. That receiver never blocks: what the agent may send is bounded by the credit that the
 layer gave for each connection, so nothing here needs a queue.
+
+When the stream breaks the link can go on over another one. Both sides number the bytes of their frames, and keep those that the
+other has not acknowledged, so that each goes on exactly behind what the other has (docs/protocol.md, Resume).
 """
 
 import asyncio
@@ -10,10 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import AgentLost, NotStarted, TunnelLost
+from podmirror.outgoing import Outgoing
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import (
+    Accepted,
     AnyFrame,
     Closed,
     ConnectionFrame,
@@ -29,11 +34,15 @@ from podmirror_wire.frames import (
     Options,
     Ping,
     Pong,
+    Received,
     Refused,
+    Resume,
+    Resumed,
     Subscribe,
     Subscribed,
 )
 from podmirror_wire.handshake import LayerHandshake
+from podmirror_wire.values import CloseReason, Direction, GapReason
 
 PING_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -43,8 +52,32 @@ GOODBYE_SECONDS = 1.0
 """For the agent's last ledger after our goodbye; the agent promises its end at once, and Ctrl-C should feel like it."""
 
 
+ACKNOWLEDGED_BYTES = 256 * 1024
+"""After which the agent is told that they came: a sixteenth of what it keeps for us, so that it never waits for the news."""
+
+REPLAY_BYTES = 4 << 20
+"""That the agent is asked to keep for a tunnel that is lost: all that is on its way to us at a time."""
+
+
+SESSION_TOTALS = frozenset(
+    {
+        "connections",
+        "late_joins",
+        "bytes_seen",
+        "gaps",
+        "gap_bytes",
+        "cut_connections",
+        "cut_bytes",
+        "kernel_drops",
+        "shed_connections",
+        "shed_bytes",
+    }
+)
+"""Counts of the agent's ledger that begin anew with each session (docs/protocol.md, Ledger)."""
+
+
 class ByteStream(Protocol):
-    """What a link runs over. Both methods raise `AgentLost` when the stream breaks."""
+    """What a link runs over. Both methods raise `TunnelLost` when the stream breaks."""
 
     async def receive(self) -> bytes:
         """Give the next bytes; none at all at the end of the stream."""
@@ -57,17 +90,30 @@ class ByteStream(Protocol):
 
 
 class Link:
-    """An authenticated conversation."""
+    """An authenticated conversation, which can go on over another stream when its own breaks."""
 
     def __init__(self, stream: ByteStream, receiver: Callable[[ConnectionFrame], None]) -> None:
-        self._stream = stream
+        self.stream = stream
+        """What it runs over now."""
         self._receiver = receiver
         self._decoder = Decoder()
-        self._early: list[AnyFrame] = []
-        self._outgoing: list[bytes] = []
+        self._acknowledged = 0
+        """Received bytes that the agent knows of."""
+        self._outgoing = Outgoing()
         self._outgoing_ready = asyncio.Event()
+        self._session = b""
+        self._settings: dict[str, str] = {}
         self._subscriptions: dict[int, asyncio.Future[Subscribed]] = {}
+        self._ports: dict[int, int] = {}
+        self._open: set[int] = set()
+        """Connections of which more may come."""
+        self._pinging_since = 0
         self._parting = False
+        self._ledger_heard = asyncio.Event()
+        self._earlier_counts: dict[str, int] = {}
+        """Of sessions before this one that could not be resumed."""
+        self.restarts = 0
+        """How often that was so."""
         self.counts: dict[str, int] = {}
         """The agent's ledger, as last heard."""
         self.counted: float | None = None
@@ -82,24 +128,52 @@ class Link:
             ProtocolError: Whoever is on the other side is not this session's agent.
             AgentLost: The stream ended.
         """
-        handshake = LayerHandshake(secret)
-        while handshake.accepted is None:
-            data = await self._stream.receive()
-            if not data:
-                raise AgentLost("the agent closed the connection during the handshake")
-            frames = self._decoder.receive_data(data)
-            while frames and handshake.accepted is None:
-                answer = handshake.receive_frame(frames.pop(0))
-                if answer is not None:
-                    await self._stream.send(answer.encode())
-            self._early += frames
+        self._session = (await _shake_hands(self.stream, self._decoder, secret)).session
+
+    def ask_for_replay(self) -> None:
+        """Have the agent keep what it sends until we have it; before the first subscription. Without, `resume` begins anew."""
+        self.send_options({"replay": str(REPLAY_BYTES)})
+
+    async def resume(self, stream: ByteStream, secret: bytes) -> bool:
+        """Go on over this stream, where the one before ended; `run` is to be called again then.
+
+        Returns:
+            Whether nothing is missing. Otherwise the agent had given the session up, and another one has begun: with the same
+            options and subscriptions, and with every connection ended that was open, behind a gap.
+
+        Raises:
+            ProtocolError: Whoever is on the other side is not this session's agent.
+            AgentLost: The stream ended.
+        """
+        decoder = Decoder()
+        accepted = await _shake_hands(stream, decoder, secret)
+        wish = Resume(self._session, self._decoder.received).encode()
+        await stream.send(wish)
+        answer = await _receive_one(stream, decoder)
+        while not isinstance(answer, Resumed | Refused):  # what the new session says of itself
+            answer = await _receive_one(stream, decoder)
+        resumed = isinstance(answer, Resumed)
+        if isinstance(answer, Resumed):
+            self._outgoing.rewind(answer.received)
+            decoder.received = self._decoder.received
+        self.stream, self._decoder = stream, decoder
+        self._ledger_heard.clear()
+        if not resumed:
+            self._begin_anew(accepted.session, len(wish))
+        return resumed
+
+    async def close(self) -> None:
+        """Let go of the stream."""
+        await self.stream.close()
 
     async def run(self) -> str:
         """Talk until the agent says goodbye, and give its reason.
 
         Raises:
-            AgentLost: The stream broke, or the agent fell silent or broke the rules.
+            TunnelLost: The stream broke, or the agent fell silent.
+            AgentLost: The agent ended, or broke the rules.
         """
+        self._pinging_since = time.time_ns()
         try:
             async with asyncio.TaskGroup() as group:
                 side_tasks = [
@@ -116,8 +190,13 @@ class Link:
             raise error from None
         return reason
 
+    async def ledger_heard(self) -> None:
+        """Wait for the agent's first ledger since the stream was opened."""
+        await self._ledger_heard.wait()
+
     def send_options(self, settings: dict[str, str]) -> None:
         """Say how this session differs from the defaults; before the first subscription."""
+        self._settings |= settings
         self._send(Options(settings))
 
     async def subscribe(self, port: int) -> Subscribed:
@@ -130,6 +209,7 @@ class Link:
         """
         request = len(self._subscriptions) + 1
         self._subscriptions[request] = asyncio.get_running_loop().create_future()
+        self._ports[request] = port
         self._send(Subscribe(request, port))
         return await self._subscriptions[request]
 
@@ -152,10 +232,10 @@ class Link:
 
     async def _write_frames(self) -> None:
         while True:
-            await self._outgoing_ready.wait()
+            if self._outgoing.has_more:
+                await self.stream.send(self._outgoing.take())
             self._outgoing_ready.clear()
-            outgoing, self._outgoing = self._outgoing, []
-            await self._stream.send(b"".join(outgoing))
+            await self._outgoing_ready.wait()
 
     async def _ping(self) -> None:
         while True:
@@ -163,20 +243,42 @@ class Link:
             await asyncio.sleep(PING_SECONDS)
 
     async def _read_frames(self) -> str:
-        frames, self._early = self._early, []
+        data = b""
         while True:
-            for frame in frames:
+            for frame in self._decoder.receive_data(data):
                 if isinstance(frame, Goodbye):
                     return self._part(frame)
                 self._receive_frame(frame)
+            self._acknowledge()
             try:
                 async with asyncio.timeout(SILENCE_SECONDS):
-                    data = await self._stream.receive()
+                    data = await self.stream.receive()
             except TimeoutError:
-                raise AgentLost(f"nothing was heard from the agent for {SILENCE_SECONDS:g} s") from None
+                raise TunnelLost(f"nothing was heard from the agent for {SILENCE_SECONDS:g} s") from None
             if not data:
-                raise AgentLost("the connection to the agent was closed without a goodbye")
-            frames = self._decoder.receive_data(data)
+                raise TunnelLost("the connection to the agent was closed without a goodbye")
+
+    def _acknowledge(self) -> None:
+        received = self._decoder.received
+        if received - self._acknowledged >= ACKNOWLEDGED_BYTES:
+            self._acknowledged = received
+            self._send(Received(received))
+
+    def _begin_anew(self, session: bytes, sent: int) -> None:
+        """Take a session in place of the one that the agent has given up; so many bytes were sent in it already."""
+        self._session = session
+        self._acknowledged = 0
+        self._outgoing = Outgoing(sent)
+        self._earlier_counts = {name: self.counts.get(name, 0) for name in SESSION_TOTALS}
+        self.restarts += 1
+        if self._settings:
+            self._send(Options(self._settings))
+        for request, port in self._ports.items():
+            self._send(Subscribe(request, port))
+        for connection in sorted(self._open):
+            self._receiver(Gap(connection, Direction.TO_RESPONDER, 0, 0, GapReason.MISSED))
+            self._receiver(Closed(connection, CloseReason.AGENT_ENDED, 0))
+        self._open.clear()
 
     def _part(self, goodbye: Goodbye) -> str:
         if not self._parting:
@@ -185,16 +287,22 @@ class Link:
 
     def _receive_frame(self, frame: AnyFrame) -> None:
         match frame:
-            case Opened() | Data() | Omitted() | Gap() | Ended() | Closed():
+            case Data() | Omitted() | Gap() | Ended():
+                self._receiver(frame)
+            case Opened() | Closed():
+                (self._open.add if isinstance(frame, Opened) else self._open.discard)(frame.connection)
                 self._receiver(frame)
             case Ledger():
-                self.counts = frame.counts
-                self.counted = time.monotonic()
+                self._receive_ledger(frame)
             case Ping():
+                self._outgoing.acknowledge(frame.received)
                 self._send(Pong(frame.time, time.time_ns(), self._decoder.received))
             case Pong():
-                now = time.time_ns()
-                self.clock_offset = (frame.time - (frame.ping_time + now) / 2) / 1e9
+                self._outgoing.acknowledge(frame.received)
+                if frame.ping_time >= self._pinging_since:  # else it waited for this stream
+                    self.clock_offset = (frame.time - (frame.ping_time + time.time_ns()) / 2) / 1e9
+            case Received():
+                self._outgoing.acknowledge(frame.received)
             case Subscribed() if frame.request in self._subscriptions:
                 _settle(self._subscriptions[frame.request], frame)
             case Refused() if frame.request in self._subscriptions:
@@ -203,6 +311,33 @@ class Link:
                 raise AgentLost(f"the agent refused to go on: {frame.reason}")
             case _:
                 raise ProtocolError(f"{type(frame).__name__} from an agent")
+
+    def _receive_ledger(self, ledger: Ledger) -> None:
+        earlier = {name: count for name, count in self._earlier_counts.items() if name in ledger.counts}
+        self.counts = ledger.counts | {name: ledger.counts[name] + count for name, count in earlier.items()}
+        self.counted = time.monotonic()
+        self._ledger_heard.set()
+
+
+async def _shake_hands(stream: ByteStream, decoder: Decoder, secret: bytes) -> Accepted:
+    """Carry the handshake through; what comes right behind it stays in the decoder, which counts from there."""
+    handshake = LayerHandshake(secret)
+    while handshake.accepted is None:
+        answer = handshake.receive_frame(await _receive_one(stream, decoder))
+        if answer is not None:
+            await stream.send(answer.encode())
+    decoder.received = 0
+    return handshake.accepted
+
+
+async def _receive_one(stream: ByteStream, decoder: Decoder) -> AnyFrame:
+    frame = decoder.receive_one()
+    while frame is None:
+        data = await stream.receive()
+        if not data:
+            raise TunnelLost("the agent closed the connection during the handshake")
+        frame = decoder.receive_one(data)
+    return frame
 
 
 def _settle(future: asyncio.Future[Subscribed], result: Subscribed | Exception) -> None:

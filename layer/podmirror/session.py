@@ -1,7 +1,8 @@
 """A session: from a pod to a conversation with an agent beside it, and back to nothing.
 
 The steps are those that the user sees: resolved, injected, running, forwarded, subscribed. Whatever ends a session, the agent
-is told goodbye if it can be reached, and ends at once; if it cannot, it ends by itself after its ttl.
+is told goodbye if it can be reached, and ends at once; if it cannot, it ends by itself after its ttl. A tunnel that is lost on
+the way is opened again, and the session goes on.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost
+from podmirror.errors import AgentLost, TunnelLost
 from podmirror.link import GOODBYE_SECONDS, Link
 from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
+from podmirror.reopening import Reopening
 from podmirror.target import Target
 from podmirror_wire.frames import ConnectionFrame
 from podmirror_wire.handshake import new_secret, verifier_of
@@ -65,10 +67,22 @@ class SessionOptions:
 class Session:
     """A conversation with an agent, running in a task of its own."""
 
-    def __init__(self, link: Link, explain: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self, link: Link, explain: Callable[[], Awaitable[str]], reopening: Reopening | None = None
+    ) -> None:
+        """Begin to talk.
+
+        Args:
+            link: Authenticated.
+            explain: Says what is known of an agent that was lost.
+            reopening: Opens the tunnel again when it is lost; None if that ends the session.
+        """
         self.link = link
         self._explain = explain
-        self._running = asyncio.create_task(link.run(), name="link")
+        self._reopening = reopening
+        if reopening is not None:
+            link.ask_for_replay()
+        self._running = asyncio.create_task(self._talk(), name="link")
         self._unanswered = False
 
     @property
@@ -118,6 +132,17 @@ class Session:
             self._unanswered = not self._running.done()
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
+        if self._reopening is not None:
+            await self._reopening.stop()
+
+    async def _talk(self) -> str:
+        while True:
+            try:
+                return await self.link.run()
+            except TunnelLost as lost:
+                if self._reopening is None:
+                    raise
+                await self._reopening.resume(self.link, lost)
 
 
 @asynccontextmanager
@@ -171,11 +196,19 @@ async def open_session(
         with progress.step(f"connecting to {spec.name}") as step:
             link, stream = await injection.agent.connect(secret, receiver)
             step.done = "forwarded: the tunnel to the agent is open"
-        session = Session(link, injection.agent.post_mortem)
+        agent = injection.agent
+        reopening = Reopening(
+            lambda: agent.reopen(stream),
+            agent.has_ended,
+            secret,
+            ttl=options.agent_ttl,
+            progress=progress,
+        )
+        session = Session(link, agent.post_mortem, reopening)
         try:
             yield session
         finally:
             await session.part("the session is over")
-            await stream.close()
+            await link.close()
     finally:
         await injection.remove()

@@ -171,12 +171,18 @@ class World:
         self.spec, self.placement = spec, placement
         self.agent.handshake = AgentHandshake(spec.verifier)
         agent = SimpleNamespace(
-            wait_until_running=self._wait, connect=self._connect, post_mortem=nothing_known
+            wait_until_running=self._wait,
+            connect=self._connect,
+            post_mortem=nothing_known,
+            has_ended=self._has_ended,
         )
         return SimpleNamespace(agent=agent, what=self.what, notes=self.notes, remove=self._remove)
 
     async def _remove(self):
         self._called("remove")
+
+    async def _has_ended(self):
+        return False
 
     async def _wait(self):
         self._called("wait")

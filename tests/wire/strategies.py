@@ -11,6 +11,7 @@ from podmirror_wire.frames import (
     Credit,
     Data,
     Dismiss,
+    End,
     Ended,
     Frame,
     Gap,
@@ -25,6 +26,7 @@ from podmirror_wire.frames import (
     Ping,
     Pong,
     Proof,
+    Received,
     Refused,
     Resume,
     Resumed,
@@ -77,6 +79,8 @@ BY_CLASS: dict[type[Frame], st.SearchStrategy[AnyFrame]] = {
     Pong: st.builds(Pong, u64, u64, u64),
     Resume: st.builds(Resume, fixed(16), u64),
     Resumed: st.builds(Resumed, u64),
+    Received: st.builds(Received, u64),
+    End: st.builds(End, text),
 }
 
 frames: st.SearchStrategy[AnyFrame] = st.one_of(*BY_CLASS.values())

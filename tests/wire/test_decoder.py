@@ -59,6 +59,29 @@ def test_trailing_bytes_wait_for_the_rest_of_their_frame():
     assert decoder.received == len(first) + len(second)
 
 
+@settings(max_examples=examples(50))
+@given(st.lists(strategies.frames, max_size=6))
+def test_frames_can_be_taken_one_at_a_time(frames):
+    decoder = Decoder()
+    stream = b"".join(frame.encode() for frame in frames)
+    taken = [decoder.receive_one(stream)]
+    counts = [decoder.received]
+
+    while taken[-1] is not None:
+        taken.append(decoder.receive_one())
+        counts.append(decoder.received)
+
+    assert taken == [*frames, None]
+    assert counts == [len(b"".join(each.encode() for each in frames[: n + 1])) for n in range(len(taken))]
+
+
+def test_what_stands_behind_a_frame_that_was_taken_comes_next():
+    decoder = Decoder()
+
+    assert decoder.receive_one(Goodbye("a").encode() + PING.encode() * 2) == Goodbye("a")
+    assert decoder.receive_data(b"") == [PING, PING]
+
+
 def test_no_bytes_are_no_frames():
     decoder = Decoder()
 

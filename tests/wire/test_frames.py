@@ -17,6 +17,7 @@ from podmirror_wire.frames import (
     Credit,
     Data,
     Dismiss,
+    End,
     Ended,
     Frame,
     Gap,
@@ -31,6 +32,7 @@ from podmirror_wire.frames import (
     Ping,
     Pong,
     Proof,
+    Received,
     Refused,
     Resume,
     Resumed,
@@ -105,6 +107,8 @@ VECTORS: list[tuple[AnyFrame, str]] = [
     (Pong(1, 2, 3), "00000019 22 0000000000000001 0000000000000002 0000000000000003"),
     (Resume(bytes(range(16)), 5), "00000019 23 000102030405060708090a0b0c0d0e0f 0000000000000005"),
     (Resumed(5), "00000009 24 0000000000000005"),
+    (Received(0x0102030405060708), "00000009 25 0102030405060708"),
+    (End("clean"), "00000006 26 636c65616e"),
 ]
 
 
@@ -157,6 +161,8 @@ def test_every_kind_has_a_number_of_its_own():
         "Pong": 34,
         "Resume": 35,
         "Resumed": 36,
+        "Received": 37,
+        "End": 38,
     }
 
 

@@ -12,7 +12,7 @@ class Decoder:
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self.received = 0
-        """Bytes of complete frames so far, skipped kinds included."""
+        """Bytes of complete frames so far, skipped kinds included. Whoever ends a handshake sets it to the session's count."""
 
     def receive_data(self, data: bytes) -> list[AnyFrame]:
         """Give the frames that `data` completes; kinds that are not known are skipped.
@@ -21,10 +21,23 @@ class Decoder:
             FrameTooLarge: A length prefix is over the limit. Raised before the body is read.
             MalformedFrame: A length of zero, or a body that does not fit its kind.
         """
+        return self._take(data, len(self._buffer) + len(data))
+
+    def receive_one(self, data: bytes = b"") -> AnyFrame | None:
+        """Give the first frame that is complete, if there is one, and keep what comes behind it for the next call.
+
+        Raises:
+            FrameTooLarge: As above.
+            MalformedFrame: As above.
+        """
+        frames = self._take(data, 1)
+        return frames[0] if frames else None
+
+    def _take(self, data: bytes, most: int) -> list[AnyFrame]:
         self._buffer += data
         frames: list[AnyFrame] = []
         position = 0
-        while len(self._buffer) - position >= HEADER.size:
+        while len(self._buffer) - position >= HEADER.size and len(frames) < most:
             length, kind = HEADER.unpack_from(self._buffer, position)
             if length == 0:
                 raise MalformedFrame("a frame of no bytes, not even a kind")

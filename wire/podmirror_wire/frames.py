@@ -294,7 +294,7 @@ class Pong(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Resume(Frame):
-    """Layer to agent, in place of options: go on with that session after so many received bytes of frames."""
+    """Layer to agent, first of all behind the handshake: go on with that session after so many received bytes of frames."""
 
     KIND = 35
     FIXED = struct.Struct("!16sQ")
@@ -304,11 +304,29 @@ class Resume(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Frame):
-    """Agent to layer: the next frame is the one that follows those received bytes."""
+    """Agent to layer: that session goes on behind this frame, and the layer's side of it after so many received bytes."""
 
     KIND = 36
     FIXED = struct.Struct("!Q")
     received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Frame):
+    """Either way: so many bytes of frames came in this session, and need not be kept any longer."""
+
+    KIND = 37
+    FIXED = struct.Struct("!Q")
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class End(Frame):
+    """Layer to agent: end at once, whatever other sessions there are."""
+
+    KIND = 38
+    TAIL = Tail.TEXT
+    reason: str
 
 
 AnyFrame: TypeAlias = (
@@ -337,6 +355,8 @@ AnyFrame: TypeAlias = (
     | Pong
     | Resume
     | Resumed
+    | Received
+    | End
 )
 ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed
 """What is told of mirrored connections."""

@@ -150,16 +150,37 @@ class InjectedAgent:
                     await asyncio.sleep(_RETRY_SECONDS)
         return ""
 
-    async def _greet(
-        self, port: int, secret: bytes, receiver: Callable[[ConnectionFrame], None]
-    ) -> tuple[Link, PortForward]:
+    async def reopen(self, lost: PortForward) -> PortForward:
+        """Open another tunnel to where a lost one led.
+
+        Raises:
+            NotStarted: The API server refused, or cannot be reached.
+        """
+        return await self._forward(lost.port)
+
+    async def has_ended(self) -> bool:
+        """Whether the API server says that the agent has ended, or its pod; False where that cannot be learnt."""
         try:
-            stream = await PortForward.open(self.cluster, self.namespace, self.pod, port)
+            pod = await self.cluster.call(self.cluster.core.read_namespaced_pod, self.pod, self.namespace)
+        except Refusal as refusal:
+            return refusal.status == HTTPStatus.NOT_FOUND
+        except NotStarted:
+            return False
+        return state_of(pod, self.spec.name).phase is Phase.ENDED
+
+    async def _forward(self, port: int) -> PortForward:
+        try:
+            return await PortForward.open(self.cluster, self.namespace, self.pod, port)
         except Refusal as refusal:
             raise NotStarted(
                 f"port-forward to {self.place} was refused: {refusal.message}; "
                 "it needs the verbs get and create on pods/portforward: `podmirror rbac` prints what to apply"
             ) from refusal
+
+    async def _greet(
+        self, port: int, secret: bytes, receiver: Callable[[ConnectionFrame], None]
+    ) -> tuple[Link, PortForward]:
+        stream = await self._forward(port)
         link = Link(stream, receiver)
         try:
             async with asyncio.timeout(HELLO_SECONDS):

@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import NobodyListens, NotStarted, TunnelLost
 from podmirror.kube.cluster import Cluster, Refusal, WebSocketAccess
 
 SUBPROTOCOL = "v4.channel.k8s.io"
@@ -34,11 +34,17 @@ class PortForward:
     """A stream of bytes to a port of a pod."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, websocket: "aiohttp.ClientWebSocketResponse[bool]", what: str
+        self,
+        session: aiohttp.ClientSession,
+        websocket: "aiohttp.ClientWebSocketResponse[bool]",
+        what: str,
+        port: int,
     ) -> None:
         self._session = session
         self._websocket = websocket
         self._what = what
+        self.port = port
+        """Of the pod."""
         self._opened_channels: set[int] = set()
 
     @classmethod
@@ -67,13 +73,13 @@ class PortForward:
         except BaseException:
             await session.close()
             raise
-        return cls(session, websocket, f"port {port} of pod {namespace}/{pod}")
+        return cls(session, websocket, f"port {port} of pod {namespace}/{pod}", port)
 
     async def receive(self) -> bytes:
         """Give the next bytes from the pod; none at all when the forward has ended.
 
         Raises:
-            AgentLost: The server told an error, or the WebSocket broke.
+            TunnelLost: The server told an error, or the WebSocket broke.
         """
         while True:
             message = await self._websocket.receive()
@@ -86,20 +92,23 @@ class PortForward:
                     if content and channel == DATA_CHANNEL:
                         return bytes(content)
                     if content and channel == ERROR_CHANNEL:
-                        raise AgentLost(
-                            f"port-forward to {self._what}: {content.decode(errors='replace').strip()}"
-                        )
+                        raise self._error(content.decode(errors="replace").strip())
                 case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
                     return b""
                 case aiohttp.WSMsgType.ERROR:
                     reason = self._websocket.exception() or "no reason was given"
-                    raise AgentLost(f"the tunnel to {self._what} broke: {reason}")
+                    raise TunnelLost(f"the tunnel to {self._what} broke: {reason}")
+
+    def _error(self, words: str) -> TunnelLost:
+        # The runtimes' own words: "connect: connection refused" (containerd, CRI-O), "Connection refused" (socat).
+        kind = NobodyListens if "connection refused" in words.lower() else TunnelLost
+        return kind(f"port-forward to {self._what}: {words}")
 
     async def send(self, data: bytes) -> None:
         """Send bytes to the pod, waiting while the tunnel does not keep up.
 
         Raises:
-            AgentLost: The tunnel broke.
+            TunnelLost: The tunnel broke.
         """
         for start in range(0, len(data), MAX_MESSAGE_BYTES):
             try:
@@ -107,7 +116,7 @@ class PortForward:
                     bytes((DATA_CHANNEL,)) + data[start : start + MAX_MESSAGE_BYTES]
                 )
             except (ConnectionError, aiohttp.ClientError) as error:
-                raise AgentLost(f"the tunnel to {self._what} broke: {error}") from error
+                raise TunnelLost(f"the tunnel to {self._what} broke: {error}") from error
 
     async def close(self) -> None:
         """Close the WebSocket."""

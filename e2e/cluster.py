@@ -7,6 +7,10 @@ Without KUBECONFIG a sandbox is started. With it, the images must be on the clus
     PODMIRROR_E2E_STATIC_PODS   the folder of the node's static pods, where this machine is the node
     PODMIRROR_E2E_CA            /path/ca, of ca.crt and ca.key, where the cluster signs no client certificates
     PODMIRROR_E2E_APP_IMAGE     any image with python3 (default: python:3.13-slim; in the sandbox: the host's own Python)
+
+Where a scenario restarts the API server, the cluster's administrator says how, or it is left out:
+
+    PODMIRROR_E2E_RESTART_APISERVER   a shell command that stops it, starts it again some seconds later, and returns then
 """
 
 import json
@@ -15,12 +19,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
@@ -182,6 +188,18 @@ class E2ECluster:
     def environment(self) -> dict[str, str]:
         """Give the environment for podmirror."""
         return {**os.environ, "KUBECONFIG": self.kubeconfig}
+
+    def restart_apiserver(self) -> None:
+        """Stop the API server for some seconds."""
+        command = os.environ.get("PODMIRROR_E2E_RESTART_APISERVER")
+        if command:
+            subprocess.run(command, shell=True, check=True)
+            return
+        if not self.is_sandbox:
+            pytest.skip("PODMIRROR_E2E_RESTART_APISERVER does not say how")
+        settings = self.core.api_client.configuration
+        request = urllib.request.Request(f"{settings.host}/sandbox/restart?seconds=3", method="POST")
+        urllib.request.urlopen(request).close()
 
     def container(self, name: str, program: str, *arguments: str) -> dict[str, object]:
         """Give a container that runs a program."""

@@ -64,6 +64,7 @@ def run_sandbox(options: Options) -> int:
     )
     path = path.absolute()
     with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for a restart of the API server
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         config = NodeConfig(

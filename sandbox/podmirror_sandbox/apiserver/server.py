@@ -2,6 +2,9 @@
 
 A client shows the token as a bearer token or as the first part of the path. The second way is there because kubectl sends
 no credentials over plain HTTP, and a kubeconfig's server URL may have a path; the sandbox's has.
+
+One path is the sandbox's own: a POST to `/sandbox/restart?seconds=N` has the server break all connections, port-forwards and
+watches among them, and refuse others for so long, as an API server does that is restarted. The pods go on.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -26,12 +30,14 @@ from podmirror_sandbox.cluster.resources import ANSWERED, PODS
 from podmirror_sandbox.node.logs import read_log
 
 if TYPE_CHECKING:
-    import socket
-
     from podmirror_sandbox.cluster.registry import Registry
     from podmirror_sandbox.node.kubelet import Kubelet
 
 logger = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_ANSWER_SECONDS = 0.1
+"""For the answer to leave before the server is gone."""
 
 _PUBLIC = {"/healthz", "/livez", "/readyz"}
 _LARGEST_BODY = 3 * 1024 * 1024
@@ -54,20 +60,39 @@ class ApiServer:
         self._token = token
         self._rest = Rest(registry)
         self._runner: web.AppRunner | None = None
+        self._listening: socket.socket
+        self._restarting: asyncio.Task[None] | None = None
 
     async def start(self, listening: socket.socket) -> None:
         """Begin to answer."""
-        application = web.Application(client_max_size=_LARGEST_BODY)
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        # A watch or a log that is followed must end when its client goes: hence handlers are cancelled.
-        self._runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
+        self._listening = listening
+        await self._serve()
 
     async def stop(self) -> None:
         """Stop answering, without waiting for anybody."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _serve(self) -> None:
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        # A watch or a log that is followed must end when its client goes: hence handlers are cancelled.
+        self._runner = web.AppRunner(
+            application, handler_cancellation=True, access_log=None, shutdown_timeout=_ANSWER_SECONDS
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listening.dup()).start()
+
+    async def _be_away(self, seconds: float) -> None:
+        await asyncio.sleep(_ANSWER_SECONDS)
+        await self.stop()
+        address = self._listening.getsockname()
+        # It is closed for everybody who holds it, and loses its port, which the kernel had chosen (tcp_disconnect).
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.bind(address)
+        await asyncio.sleep(seconds)
+        self._listening.listen(_BACKLOG)
+        await self._serve()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -91,6 +116,10 @@ class ApiServer:
         found = document(path, path_prefix(self._token))
         if found is not None and request.method in ("GET", "HEAD"):
             return web.json_response(found)
+        if path == "/sandbox/restart" and request.method == "POST":
+            restarting = self._be_away(float(request.query.get("seconds", "1")))
+            self._restarting = asyncio.create_task(restarting, name="restart")
+            return web.Response(status=202)
         target = parse_path(path)
         if target is None:
             raise ApiError.unknown_path()

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.sandbox.conftest import Api, RunningSandbox
 
 pytestmark = pytest.mark.namespaces
@@ -214,3 +216,28 @@ async def test_unknown_upgrade_is_refused(api: Api) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await api.session.ws_connect(url)
     assert caught.value.status == 404
+
+
+async def test_the_server_can_be_restarted(start_sandbox: Callable[..., RunningSandbox]) -> None:
+    sandbox = start_sandbox()
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    server = sandbox.ready["server"]
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.get(server + "/api/v1/pods?watch=true") as watching:
+            async with session.post(server + "/sandbox/restart?seconds=0.5") as response:
+                assert response.status == 202
+            with contextlib.suppress(aiohttp.ClientError):
+                await watching.content.read()
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(server + "/readyz")
+        async with asyncio.timeout(10):
+            while not await _answers(session, server):  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0.05)
+
+
+async def _answers(session: aiohttp.ClientSession, server: str) -> bool:
+    try:
+        async with session.get(server + "/api/v1/pods") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False

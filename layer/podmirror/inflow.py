@@ -75,6 +75,7 @@ class Inflow:
         if self.session is not None:
             link = self.session.link
             ledger.agent = link.counts
+            ledger.restarts = link.restarts
             if link.counted is not None:
                 self._load.receive_report(link.counted, link.counts.get("cpu_ns", 0))
         return ledger
@@ -90,6 +91,7 @@ class Inflow:
         finally:
             if self.session is not None:
                 self.ledger.agent = self.session.link.counts
+                self.ledger.restarts = self.session.link.restarts
                 self.ledger.cut_short = self.session.lost and not self._left
 
     def _give_credit(self, connection: int, size: int) -> None:

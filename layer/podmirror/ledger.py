@@ -107,6 +107,8 @@ class LayerLedger:
     """The agent was lost, and with it what it had not sent yet."""
     moves: tuple[Move, ...] = ()
     """Changes of the pods that were mirrored; what they received around them is not known."""
+    restarts: int = 0
+    """How often a lost tunnel was opened again too late, and what the agent had kept for it was given up."""
 
     @classmethod
     def merged(cls, parts: Iterable["LayerLedger"]) -> "LayerLedger":
@@ -125,6 +127,7 @@ class LayerLedger:
             merged.troubles.update(part.troubles)
             merged.cut_short |= part.cut_short
             merged.moves += part.moves
+            merged.restarts += part.restarts
         merged.agent = _merged_counts([part.known_counts() for part in parts])
         return merged
 
@@ -171,6 +174,7 @@ class LayerLedger:
             agent=self.agent,
             cut_short=self.cut_short,
             moves=self.moves,
+            restarts=self.restarts,
         )
 
     def known_counts(self) -> dict[str, int]:
@@ -244,7 +248,8 @@ class LayerLedger:
     @property
     def uncertain(self) -> bool:
         """Whether bytes or connections may have been missed that this ledger does not know of."""
-        return bool(self.cut_short or self.moves or any(map(self._agent_count, _UNCERTAIN)))
+        doubtful = self.cut_short or self.moves or self.restarts
+        return bool(doubtful or any(map(self._agent_count, _UNCERTAIN)))
 
     @property
     def nothing_lost(self) -> bool:
@@ -274,6 +279,7 @@ class LayerLedger:
                 {"from": move.origin or None, "to": move.successor or None, "seconds": round(move.seconds, 3)}
                 for move in self.moves
             ],
+            "restarts": self.restarts,
             "troubles": dict(self.troubles),
             "agent": dict(self.agent),
         }

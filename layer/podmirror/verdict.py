@@ -62,6 +62,11 @@ def sentences(ledger: LayerLedger, pods: Sequence[tuple[str, LayerLedger]] = ())
     said += _of_the_agent(ledger)
     if ledger.moves:
         said.append(_of_moves(ledger.moves))
+    if ledger.restarts:
+        said.append(
+            f"The tunnel was lost for so long that the session began anew, {counted(ledger.restarts, 'time')}: what passed "
+            "meanwhile is not counted here."
+        )
     if ledger.cut_short:
         said.append(
             "The agent was lost: what it had not sent by then, and all traffic since, is not counted here."

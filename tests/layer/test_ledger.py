@@ -111,6 +111,7 @@ def test_for_machines_every_name_is_there_even_if_nothing_happened():
         },
         "cut_short": False,
         "moves": [],
+        "restarts": 0,
         "troubles": {},
         "agent": {},
     }

@@ -31,6 +31,7 @@ class FakeSession:
         self.lost = False
         self.moves = []
         self.link = SimpleNamespace(
+            restarts=0,
             counts={"segments": 7},
             counted=1.0,
             give_credit=lambda connection, size: self.credit.append((connection, size)),

@@ -74,3 +74,15 @@ def test_a_lost_agent_is_never_called_nothing():
     assert sentences(ledger)[-1].startswith("The agent was lost: what it had not sent by then")
     assert "Nothing was lost." not in sentences(ledger)
     assert ledger.as_dict()["cut_short"] is True
+
+
+def test_a_session_that_began_anew_makes_the_rest_uncertain():
+    ledger = LayerLedger()
+    ledger.restarts = 2
+
+    (*_, last) = sentences(ledger)
+    assert last == (
+        "The tunnel was lost for so long that the session began anew, 2 times: what passed meanwhile is not counted here."
+    )
+    assert ledger.uncertain
+    assert ledger.as_dict()["restarts"] == 2

@@ -25,6 +25,7 @@ from podmirror_wire.frames import (
     Credit,
     Data,
     Dismiss,
+    End,
     Ended,
     Gap,
     Goodbye,
@@ -225,6 +226,11 @@ class Link:
         """Ask the agent to end; its last ledger comes before `run` returns."""
         self._parting = True
         self._send(Goodbye(reason))
+
+    def ask_for_end(self, reason: str) -> None:
+        """Ask the agent to end, whatever other sessions it has; it says goodbye before `run` returns."""
+        self._parting = True
+        self._send(End(reason))
 
     def _send(self, frame: AnyFrame) -> None:
         self._outgoing.append(frame.encode())

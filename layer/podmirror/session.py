@@ -7,12 +7,14 @@ the way is opened again, and the session goes on.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podmirror import ownagents
 from podmirror.errors import AgentLost, TunnelLost
 from podmirror.link import GOODBYE_SECONDS, Link
+from podmirror.ownagents import Claim, OwnAgent
 from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
 from podmirror.reopening import Reopening
@@ -23,6 +25,8 @@ from podmirror_wire.version import __version__
 
 if TYPE_CHECKING:
     from podmirror.kube.cluster import Cluster
+    from podmirror.kube.injected import InjectedAgent
+    from podmirror.kube.portforward import PortForward
     from podmirror.kube.resolve import ResolvedTarget
 
 DEFAULT_IMAGE = f"podmirror-agent:{__version__}"
@@ -165,12 +169,72 @@ async def open_session(
     Raises:
         NotStarted: Some step was refused or failed, and which.
     """
+    for note in target.surroundings.notes:
+        progress.note(note)
+    async with AsyncExitStack() as leaving:
+        started = None
+        if options.agent_name is None and options.agent is not AgentKind.JOB:  # who names one wants another
+            started = await _reuse_agent(cluster, target, options, progress, receiver)
+        if started is None:
+            started = await _start_agent(cluster, target, options, progress, receiver, leaving)
+        agent, stream = started.agent, started.stream
+        reopening = Reopening(
+            lambda: agent.reopen(stream), agent.has_ended, started.secret, ttl=started.ttl, progress=progress
+        )
+        session = Session(started.link, agent.post_mortem, reopening)
+        try:
+            yield session
+        finally:
+            await session.part("the session is over")
+            await session.link.close()
+            if started.claim is not None:
+                started.claim.release(ended=not session.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An agent, and the conversation with it."""
+
+    agent: "InjectedAgent"
+    link: Link
+    stream: "PortForward"
+    secret: bytes
+    ttl: float
+    claim: Claim | None
+
+
+async def _reuse_agent(
+    cluster: "Cluster",
+    target: "ResolvedTarget",
+    options: SessionOptions,
+    progress: Progress,
+    receiver: Callable[[ConnectionFrame], None],
+) -> _Started | None:
     # The Kubernetes client takes half a second to import.
+    from podmirror.kube.reuse import reuse
+
+    live = await reuse(cluster, target, receiver, image=options.agent_image, cpu=options.agent_cpu)
+    if live is None:
+        return None
+    own = live.claim.agent
+    progress.note(
+        f"reused {own.name}, an agent of yours that runs in {target} already: the pod's spec is as it was"
+    )
+    return _Started(live.agent, live.link, live.stream, bytes.fromhex(own.secret), own.ttl, live.claim)
+
+
+async def _start_agent(
+    cluster: "Cluster",
+    target: "ResolvedTarget",
+    options: SessionOptions,
+    progress: Progress,
+    receiver: Callable[[ConnectionFrame], None],
+    leaving: AsyncExitStack,
+) -> _Started:
+    """Start an agent; `leaving` is given what takes away what was created."""
     from podmirror.kube.ephemeral import AgentSpec
     from podmirror.kube.inject import candidate_ports, inject, new_agent_name
 
-    for note in target.surroundings.notes:
-        progress.note(note)
     secret = new_secret()
     spec = AgentSpec(
         name=options.agent_name or new_agent_name(),
@@ -187,28 +251,35 @@ async def open_session(
         injection = await inject(cluster, target, spec, options.placement)
         step.done = f"injected {injection.what}"
         step.leaves_something = True
+    leaving.push_async_callback(injection.remove)
     for note in injection.notes:
         progress.note(note)
+    agent = injection.agent
+    claim = None
+    if agent.pod == target.pod:  # a Job goes with its session, and leaves nobody to be found again
+        claim = ownagents.keep(
+            OwnAgent(
+                server=cluster.server,
+                namespace=target.namespace,
+                pod=target.pod,
+                uid=target.uid,
+                name=spec.name,
+                image=spec.image,
+                ports=spec.ports,
+                secret=secret.hex(),
+                ttl=spec.ttl,
+                cpu=spec.cpu,
+            )
+        )
     try:
         with progress.step(f"starting {spec.name}") as step:
-            await injection.agent.wait_until_running()
+            await agent.wait_until_running()
             step.done = f"running: {spec.name}"
         with progress.step(f"connecting to {spec.name}") as step:
-            link, stream = await injection.agent.connect(secret, receiver)
+            link, stream = await agent.connect(secret, receiver)
             step.done = "forwarded: the tunnel to the agent is open"
-        agent = injection.agent
-        reopening = Reopening(
-            lambda: agent.reopen(stream),
-            agent.has_ended,
-            secret,
-            ttl=options.agent_ttl,
-            progress=progress,
-        )
-        session = Session(link, agent.post_mortem, reopening)
-        try:
-            yield session
-        finally:
-            await session.part("the session is over")
-            await link.close()
-    finally:
-        await injection.remove()
+    except BaseException:
+        if claim is not None:
+            claim.forget()
+        raise
+    return _Started(agent, link, stream, secret, spec.ttl, claim)

@@ -7,18 +7,22 @@ from types import SimpleNamespace
 
 import pytest
 
+from podmirror import ownagents
 from podmirror import session as session_module
 from podmirror.errors import AgentLost, NotStarted
 from podmirror.kube import inject as inject_module
+from podmirror.kube import reuse as reuse_module
 from podmirror.kube.resolve import ResolvedTarget
+from podmirror.kube.reuse import LiveAgent
 from podmirror.kube.surroundings import Surroundings
 from podmirror.link import Link
+from podmirror.ownagents import OwnAgent
 from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
 from podmirror.session import Session, SessionOptions, open_session
 from podmirror.target import Target
 from podmirror_wire.frames import Goodbye, Ledger, Refused, Subscribe, Subscribed
-from podmirror_wire.handshake import AgentHandshake
+from podmirror_wire.handshake import AgentHandshake, verifier_of
 from tests.layer.agents import PATIENCE_SECONDS, ScriptedAgent, linked, stream_pair
 from tests.layer.deadlines import until
 
@@ -148,8 +152,8 @@ class World:
     """The cluster's side of `open_session`, with a scripted agent at the end of it."""
 
     def __init__(self, monkeypatch) -> None:
-        self.target = ResolvedTarget("shop", "web-1", "node-1", None)
-        self.cluster = SimpleNamespace(namespace="shop")
+        self.target = ResolvedTarget("shop", "web-1", "node-1", None, uid="u-1")
+        self.cluster = SimpleNamespace(namespace="shop", server="https://k8s")
         self.calls: list[object] = []
         self.what = "a thing, entry 1"
         self.notes: tuple[str, ...] = ()
@@ -171,6 +175,7 @@ class World:
         self.spec, self.placement = spec, placement
         self.agent.handshake = AgentHandshake(spec.verifier)
         agent = SimpleNamespace(
+            pod="web-1",
             wait_until_running=self._wait,
             connect=self._connect,
             post_mortem=nothing_known,
@@ -192,6 +197,12 @@ class World:
         link = Link(self.near, receiver)
         await asyncio.gather(link.authenticate(secret), self.agent.accept())
         return link, self.near
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture
@@ -294,3 +305,76 @@ async def test_whatever_ends_the_session_the_agent_is_told(world):
         await fail()
     assert (await partings[0]).reason == "the session is over"
     assert world.near.closed
+
+
+# Agents that are there already.
+
+
+async def test_the_secret_is_kept_while_the_session_lasts(world, state):
+    async with open_session(world.cluster, world.target, OPTIONS, Progress("none"), lambda _: None):
+        (claim,) = ownagents.find("https://k8s", "shop", "web-1")
+        assert verifier_of(bytes.fromhex(claim.agent.secret)) == world.spec.verifier
+        assert (claim.agent.uid, claim.agent.name, claim.agent.ports) == (
+            "u-1",
+            world.spec.name,
+            world.spec.ports,
+        )
+        claim.release(ended=False)
+        parting = asyncio.create_task(world.agent.part())
+    await parting
+
+    assert ownagents.find("https://k8s") == []
+
+
+async def test_the_secret_is_kept_when_the_agent_may_be_alive(world, monkeypatch):
+    monkeypatch.setattr(session_module, "GOODBYE_SECONDS", 0.01)
+    async with open_session(world.cluster, world.target, OPTIONS, Progress("none"), lambda _: None):
+        pass
+
+    (claim,) = ownagents.find("https://k8s")
+    claim.release(ended=False)
+
+
+@pytest.fixture
+def live(world, monkeypatch, state):
+    """An agent of a session that was killed."""
+    secret = bytes(range(32))
+    own = OwnAgent(
+        "https://k8s",
+        "shop",
+        "web-1",
+        "u-1",
+        "podmirror-1",
+        OPTIONS.agent_image,
+        (61_000,),
+        secret.hex(),
+        9.0,
+        None,
+    )
+    ownagents.keep(own).release(ended=False)
+
+    async def reuse(cluster, target, receiver, *, image, cpu):
+        (claim,) = ownagents.find(cluster.server, target.namespace, target.pod)
+        world.agent.handshake = AgentHandshake(verifier_of(secret))
+        link, stream = await world._connect(secret, receiver)
+        agent = SimpleNamespace(post_mortem=nothing_known, has_ended=world._has_ended)
+        return LiveAgent(agent, link, stream, claim)
+
+    monkeypatch.setattr(reuse_module, "reuse", reuse)
+    return own
+
+
+async def test_a_live_agent_is_reused(world, live, capsys):
+    await run(world)
+
+    assert [call[0] for call in world.calls] == ["forward"]
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "podmirror: reused podmirror-1, an agent of yours that runs in pod shop/web-1 already: the pod's spec is as it was"
+    )
+    assert ownagents.find("https://k8s") == []
+
+
+async def test_whoever_names_an_agent_gets_another(world, live):
+    await run(world, SessionOptions(OPTIONS.target, agent_name="podmirror-2"))
+
+    assert world.spec.name == "podmirror-2"

@@ -110,6 +110,11 @@ class Cluster:
             ) from error
         return cls(api_client, namespace or default_namespace, name)
 
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self._api_client.configuration.host)
+
     async def call(self, method: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """Make an API call.
 

@@ -23,6 +23,18 @@ _IN_PLACE: dict[str, Object] = {
 }
 """Defaults of those that replace their pods in place."""
 
+_ALWAYS_COUNTED = {
+    "ReplicaSet": ("replicas",),
+    "StatefulSet": ("replicas", "availableReplicas"),
+    "DaemonSet": (
+        "currentNumberScheduled",
+        "desiredNumberScheduled",
+        "numberMisscheduled",
+        "numberReady",
+    ),
+}
+"""Fields of the status that the server never leaves out (k8s.io/api/apps/v1/types.go); clients insist on them."""
+
 
 def default_replicated(item: Object) -> Object:
     """A workload of equal pods with the server's defaults."""
@@ -42,7 +54,8 @@ def default_replicated(item: Object) -> Object:
             **spec,
         }
     spec["template"] = _default_template(spec.get("template") or {})
-    return {**item, "spec": spec}
+    counts = dict.fromkeys(_ALWAYS_COUNTED.get(item["kind"], ()), 0)
+    return {**item, "spec": spec, "status": {**counts, **(item.get("status") or {})}}
 
 
 def default_job(item: Object) -> Object:

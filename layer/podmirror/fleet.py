@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost, NotStarted, PodmirrorError
+from podmirror.errors import AgentLost, NotStarted
 from podmirror.inflow import Inflow
 from podmirror.ledger import Move
 from podmirror.progress import Progress
@@ -25,6 +25,9 @@ from podmirror.verdict import counted
 
 if TYPE_CHECKING:
     from podmirror.kube.following import Following
+
+_NAMED_PODS = 10
+"""More than that are told as a number."""
 
 LEAVE_SECONDS = 3.0
 """For the agent of a pod that goes away to say goodbye: it promises to, within a second of SIGTERM."""
@@ -136,7 +139,7 @@ class Fleet:
         with self._progress.step(f"resolving {self._target}") as step:
             pods = await self._following.first_pods()
             chosen = pods[: self._most]
-            step.done = f"resolved {self._target}: {', '.join(f'pod {self._following.namespace}/{pod.name}' for pod in chosen)}"
+            step.done = f"resolved {self._target}: {self._named(chosen)}"
         if self._options.all_pods and len(pods) > len(chosen):
             self._progress.note(
                 f"{self._target} has {len(pods)} ready pods, of which {len(chosen)} are mirrored; --max-pods admits more"
@@ -172,10 +175,20 @@ class Fleet:
     def _most(self) -> int:
         return self._options.max_pods if self._options.all_pods else 1
 
+    def _named(self, pods: list[PodView]) -> str:
+        if len(pods) > _NAMED_PODS:
+            return counted(len(pods), "pod")
+        return ", ".join(f"pod {self._following.namespace}/{pod.name}" for pod in pods)
+
     async def _follow(self) -> None:
-        async with aclosing(self._following.rosters()) as rosters:
-            async for roster in rosters:
-                self._take(roster)
+        try:
+            async with aclosing(self._following.rosters()) as rosters:
+                async for roster in rosters:
+                    self._take(roster)
+        except Exception as error:  # noqa: BLE001  # what is mirrored goes on
+            self._progress.note(
+                f"a fault of podmirror's own: {error!r}; {self._target} is not followed any more"
+            )
 
     def _take(self, roster: Roster) -> None:
         """See which pods leave, and which come."""
@@ -252,7 +265,7 @@ class Fleet:
                 if later:
                     self._note_joined(member)
                 await member.wait(session)
-        except (PodmirrorError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  # one session's fault must not end the others, nor go unseen
             await self._receive_end(member, error)
         finally:
             if not member.live.done():
@@ -291,12 +304,14 @@ class Fleet:
         elif isinstance(error, NotStarted):
             self._obstacle = error
             self._progress.note(f"pod {name} is not mirrored: {error}")
-        elif isinstance(error, AgentLost):
-            self._loss = self._loss or error
+        else:
+            fault = f"a fault of podmirror's own: {error!r}"
+            loss = error if isinstance(error, AgentLost) else AgentLost(fault)
+            self._loss = self._loss or loss
             if not self._options.all_pods:
-                self._end(error)
+                self._end(loss)
             elif self._members:
-                self._progress.note(f"pod {name} is no longer mirrored: {error}")
+                self._progress.note(f"pod {name} is no longer mirrored: {loss}")
 
     def _note_joined(self, member: _Member) -> None:
         seconds = asyncio.get_running_loop().time() - member.since

@@ -32,7 +32,7 @@ _SAID_OF_BYTES = {
 }
 """Bytes of the other fates are those of the connections that are listed."""
 
-_MOVES_TOLD = 5
+MOVES_TOLD = 5
 """The JSON has them all."""
 
 _DAY_SECONDS = 24 * 60 * 60
@@ -95,7 +95,7 @@ def _of_moves(moves: Sequence[Move]) -> str:
         else f"away from pod {move.origin}"
         if move.origin
         else f"to pod {move.successor} ({move.seconds:.1f} s)"
-        for move in moves[:_MOVES_TOLD]
+        for move in moves[:MOVES_TOLD]
     ]
     if len(moves) > len(told):
         told.append(f"and {counted(len(moves) - len(told), 'time')} more")

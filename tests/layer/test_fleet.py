@@ -332,3 +332,29 @@ async def test_a_subscription_while_a_pod_goes_away_is_its_successors():
         await pods.lose("a")
         await fleet.subscribe(80)
         await until(lambda: pods.subscribed.get("b") == [80])
+
+
+async def test_a_fault_of_ours_is_told_as_one(capsys):
+    pods = Pods(view("a"))
+    pods.refusals["b"] = ZeroDivisionError("oops")
+    async with fleet_of(pods) as (fleet, _):
+        pods.change(view("a", leaving=GOING), view("b"))
+        await pods.lose("a")
+        assert await ended(fleet) == "a fault of podmirror's own: ZeroDivisionError('oops')"
+
+
+async def test_a_fault_in_following_ends_that_alone(capsys):
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (fleet, mirroring):
+        pods.change(None)
+        said = ""
+
+        def told() -> bool:
+            nonlocal said
+            said += capsys.readouterr().err
+            return "deployment/web is not followed any more" in said
+
+        await until(told)
+        await mirroring.subscribe(80, 1)
+        assert pods.subscribed["a"] == [80]
+        assert fleet.loss is None

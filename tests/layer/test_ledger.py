@@ -1,13 +1,14 @@
 """What the ledger counts: each connection once, and each byte once."""
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podmirror.forwarding import Dismiss, Forwarding, Outcome
-from podmirror.ledger import Fate, LayerLedger
+from podmirror.ledger import Fate, LayerLedger, Move
 from podmirror_http.recognition import HTTP2_PREFACE
 from podmirror_wire.values import CloseReason, Direction
 from tests.fuzzing import examples
@@ -308,3 +309,53 @@ def test_every_byte_is_delivered_or_has_one_name(ended, data):
     assert all(size >= 0 for size in ledger.not_delivered().values())
     assert ledger.connections == len(ended)
     assert ledger.lost_bytes <= sum(ledger.not_delivered().values())
+
+
+def test_the_ledgers_of_several_agents_add_up():
+    one = LayerLedger(
+        complete=2, delivered_bytes=5, agent={"gaps": 1, "first_drop_time": 9, "last_drop_time": 9}
+    )
+    other = LayerLedger(
+        complete=1, delivered_bytes=7, agent={"gaps": 2, "first_drop_time": 0}, cut_short=True
+    )
+    third = LayerLedger(agent={"first_drop_time": 4, "last_drop_time": 4})
+    merged = LayerLedger.merged([one, other, third])
+
+    assert (merged.complete, merged.delivered_bytes, merged.cut_short) == (3, 12, True)
+    assert merged.agent["gaps"] == 3
+    assert (merged.agent["first_drop_time"], merged.agent["last_drop_time"]) == (4, 9)
+
+
+def test_what_one_agent_told_does_not_hide_what_another_did_not():
+    """One was lost before it reported the three cuts that it had announced; the other never announced three of its five."""
+    lost = LayerLedger(closed=Counter({CloseReason.CUT: 3}), fates=Counter({Fate.CUT: 30, Fate.MISSED: 2}))
+    other = LayerLedger(
+        closed=Counter({CloseReason.CUT: 2}),
+        fates=Counter({Fate.CUT: 20}),
+        agent={"cut_connections": 5, "cut_bytes": 50, "gap_bytes": 7},
+    )
+    merged = LayerLedger.merged([lost, other])
+
+    assert merged.unannounced[Outcome.CUT] == 3
+    for fate in (Fate.CUT, Fate.MISSED):
+        assert merged.not_delivered()[fate] == sum(each.not_delivered()[fate] for each in (lost, other))
+
+
+def test_one_ledger_is_what_it_is():
+    one = LayerLedger(closed=Counter({CloseReason.CUT: 3}), agent={"gaps": 1})
+
+    assert LayerLedger.merged([one]) == one
+    assert LayerLedger.merged([one]) is not one
+    assert LayerLedger.merged([]) == LayerLedger()
+
+
+def test_after_a_move_something_may_have_been_missed():
+    ledger = LayerLedger(moves=(Move("a", "b", 1.25), Move("", "c", 0.5), Move("b", "", 0.0)))
+
+    assert ledger.uncertain
+    assert not ledger.nothing_lost
+    assert ledger.as_dict()["moves"] == [
+        {"from": "a", "to": "b", "seconds": 1.25},
+        {"from": None, "to": "c", "seconds": 0.5},
+        {"from": "b", "to": None, "seconds": 0.0},
+    ]

@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from podmirror.errors import UsageError
 from podmirror.listenaddress import ListenAddress
 from podmirror.losslimit import LossLimit
 from podmirror.options import delivery_options, ports_option, session_options, target_options
@@ -81,6 +82,7 @@ def test_every_option_of_a_session():
         (("-t", "pod/web", "--agent-ttl", "soon"), "is not a valid float"),
         (("-t", "pod/web", "--agent-cpu", "0"), "not in the range x>0"),
         (("-t", "pod/web", "--agent-log-level", "trace"), "'trace' is not one of"),
+        (("-t", "pod/web", "--max-pods", "0"), "not in the range x>=1"),
     ],
 )
 def test_refusals_of_a_session_name_the_value(arguments, words):
@@ -162,3 +164,10 @@ def test_ports():
     }
     assert parse(ports_option) == {"pairs": ()}
     assert "port 'http' is not understood" in parse(ports_option, "-p", "http")
+
+
+def test_one_name_is_not_for_several_agents():
+    target = Target.parse("deployment/web")
+    with pytest.raises(UsageError, match="--agent-name names one agent"):
+        session_options(target=target, all_pods=True, agent_name="podmirror-me")
+    assert session_options(target=target, all_pods=True).all_pods

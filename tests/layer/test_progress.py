@@ -177,3 +177,27 @@ def test_without_a_terminal_there_is_nothing_to_show_figures_on(capsys, style):
     progress.hide()
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_aside_only_what_leaves_something_behind_is_told_with_its_subject(capsys):
+    progress = Progress("plain").aside("pod web-1")
+    with progress.step("one") as step:
+        step.done = "done"
+    with progress.step("two") as step:
+        step.done = "left something"
+        step.leaves_something = True
+    progress.note("by the way")
+
+    assert (
+        capsys.readouterr().err == "podmirror: pod web-1: left something\npodmirror: pod web-1: by the way\n"
+    )
+
+
+def test_steps_within_a_step_do_not_spin(terminal):
+    progress = Progress("rich")
+    with progress.step("outer") as outer:
+        with progress.step("inner") as inner:
+            inner.done = "inner done"
+        outer.done = "outer done"
+
+    assert [line for line in lines_of(terminal) if "done" in line] == ["✓ inner done", "✓ outer done"]

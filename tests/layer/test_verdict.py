@@ -3,7 +3,7 @@
 import pytest
 
 from podmirror.forwarding import Outcome
-from podmirror.ledger import LayerLedger
+from podmirror.ledger import LayerLedger, Move
 from podmirror.verdict import sentences
 from tests.layer.frames import Talk
 from tests.layer.ledgers import TROUBLE, forwarded, ledger_of, of
@@ -76,13 +76,26 @@ def test_a_lost_agent_is_never_called_nothing():
     assert ledger.as_dict()["cut_short"] is True
 
 
-def test_a_session_that_began_anew_makes_the_rest_uncertain():
-    ledger = LayerLedger()
-    ledger.restarts = 2
+def test_several_pods_are_told_each():
+    parts = [("a", ledger_of(Outcome.WHOLE)), ("b", ledger_of(Outcome.GAP))]
+    said = sentences(LayerLedger.merged(part for _, part in parts), parts)
 
-    (*_, last) = sentences(ledger)
-    assert last == (
-        "The tunnel was lost for so long that the session began anew, 2 times: what passed meanwhile is not counted here."
+    assert said[0].startswith("2 connections mirrored: 1 complete, 0 joined late, 1 with loss")
+    assert said[1] == "Pod a: 1 connection, 0 with loss; 41 bytes delivered."
+    assert said[2].startswith("Pod b: 1 connection, 1 with loss; ")
+
+
+def test_one_pod_is_not_told_apart():
+    ledger = ledger_of(Outcome.WHOLE)
+
+    assert sentences(ledger, [("a", ledger)]) == sentences(ledger)
+
+
+def test_moves():
+    moves = (Move("a", "b", 1.25), Move("", "c", 0.5), Move("b", "", 0.0))
+
+    assert sentences(LayerLedger(moves=moves))[-1] == (
+        "The session moved 3 times: from pod a to pod b (1.2 s), to pod c (0.5 s), away from pod b; what a pod received in "
+        "that time, and what one that went away received after its agent's end, is not counted here."
     )
-    assert ledger.uncertain
-    assert ledger.as_dict()["restarts"] == 2
+    assert "to pod c (0.5 s), and 4 times more; what" in sentences(LayerLedger(moves=moves[1:2] * 9))[-1]

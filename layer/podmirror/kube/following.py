@@ -23,7 +23,7 @@ LOOK_SECONDS = 30.0
 """Between two looks without a change: what a watch does not tell, such as a service's new selector, is seen then."""
 
 RETRY_SECONDS = 1.0
-"""After an API server that did not answer."""
+"""Before a watch that ended or failed is begun again."""
 
 
 class Following:
@@ -35,6 +35,8 @@ class Following:
         self._target = options.target
         self.namespace = cluster.namespace
         self._watched = ""
+        self._guessed: set[str | None] = set()
+        """Containers that were guessed, which is said once and not of every pod."""
 
     @classmethod
     async def start(cls, options: SessionOptions) -> "Following":
@@ -103,6 +105,9 @@ class Following:
         place = await place_in(
             self._cluster, self._target, pod.found, host_network=options.allow_host_network
         )
+        if place.note and place.container not in self._guessed:
+            self._guessed.add(place.container)
+            progress.note(place.note)
         async with open_session(self._cluster, place, options, progress, receiver) as session:
             yield session
 

@@ -32,8 +32,14 @@ class FakeCluster:
         await asyncio.sleep(0)
         return answer
 
-    async def watch_pod(self, name: str, namespace: str) -> AsyncIterator[tuple[str, Any]]:
-        self.calls.append(("watch", (name, namespace), {}))
+    def watch_pod(self, name: str, namespace: str) -> AsyncIterator[tuple[str, Any]]:
+        return self._watch(name, namespace)
+
+    def watch_pods(self, namespace: str, **selectors: str) -> AsyncIterator[tuple[str, Any]]:
+        return self._watch(namespace, **selectors)
+
+    async def _watch(self, *arguments: object, **options: object) -> AsyncIterator[tuple[str, Any]]:
+        self.calls.append(("watch", arguments, options))
         while self.changes:
             await asyncio.sleep(0)
             change = self.changes.pop(0)

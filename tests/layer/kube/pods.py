@@ -34,6 +34,7 @@ def pod(
     agents: tuple[str, ...] = (),
     agent_state: V1ContainerState | None = None,
     unschedulable: str | None = None,
+    uid: str | None = None,
 ) -> V1Pod:
     """Give a pod that is fit, but for what is said."""
     conditions = [V1PodCondition(type="Ready", status="True" if ready else "False")]
@@ -48,7 +49,12 @@ def pod(
         ]
     return V1Pod(
         metadata=V1ObjectMeta(
-            name=name, namespace="shop", annotations=annotations, deletion_timestamp=NOW if deleted else None
+            name=name,
+            namespace="shop",
+            uid=uid or f"uid-{name}",
+            creation_timestamp=NOW,
+            annotations=annotations,
+            deletion_timestamp=NOW if deleted else None,
         ),
         spec=V1PodSpec(
             containers=[V1Container(name=each) for each in containers],

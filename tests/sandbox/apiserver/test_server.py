@@ -42,7 +42,7 @@ async def test_errors_are_statuses(api: Api) -> None:
     assert (status, body["kind"], body["message"]) == (404, "Status", 'pods "nobody" not found')
     status, body = await api.call("GET", "/apis/apps/v1/namespaces/default/deployments/nobody")
     assert body["message"] == 'deployments.apps "nobody" not found'
-    status, body = await api.call("GET", "/apis/argoproj.io/v1alpha1/namespaces/default/rollouts/x")
+    status, body = await api.call("GET", "/apis/apps/v1/namespaces/default/controllerrevisions/x")
     assert (status, body["message"]) == (404, "the server could not find the requested resource")
     status, body = await api.call("PUT", "pods", {})
     assert (status, body["reason"]) == (405, "MethodNotAllowed")

@@ -1,6 +1,5 @@
 """The commands that only look, the configuration, the environment, completion, and the ways to log in."""
 
-import asyncio
 import base64
 import json
 import os
@@ -16,13 +15,6 @@ from e2e.cluster import AGENT_IMAGE, E2ECluster, until
 from e2e.running import refusal, run
 from e2e.sessions import Podmirror
 from e2e.users import User, make_user, write_kubeconfig
-from podmirror.commands import agents
-from podmirror.kube.cluster import Cluster
-from podmirror.kube.ephemeral import AgentSpec
-from podmirror.kube.inject import candidate_ports, inject, new_agent_name
-from podmirror.kube.resolve import resolve
-from podmirror.target import Target
-from podmirror_wire.handshake import new_secret, verifier_of
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +55,22 @@ def test_agents_are_listed_with_their_end_and_others_are_left_alone(k8s: E2EClus
         assert podmirror.interrupt() == 0
 
 
-async def test_ones_own_agent_is_ended(k8s: E2ECluster, monkeypatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", k8s.kubeconfig)
-    cluster = Cluster.connect(None, k8s.namespace)
-    secret = new_secret()
-    name = new_agent_name()
-    target = await resolve(cluster, Target.parse("deployment/app"))
-    spec = AgentSpec(name, AGENT_IMAGE, None, candidate_ports(), verifier_of(secret), 60.0, "info")
-    await (await inject(cluster, target, spec)).agent.wait_until_running()
-    monkeypatch.setattr(agents, "secret_of", lambda *key: secret if key[2] == name else None)
+def test_ones_own_agent_is_ended(k8s: E2ECluster, local_port: int, tmp_path: Path) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    arguments = ["mirror", *k8s.session_arguments("deployment/app"), "-p", f"8080:{local_port}"]
+    with Podmirror(k8s, *arguments, environment=environment) as podmirror:
+        podmirror.until_said("mirroring")
+        name = podmirror.err.split("injected ephemeral container ")[1].split()[0]
+        podmirror.process.kill()
 
-    await asyncio.to_thread(
-        agents.command.main, ["-n", k8s.namespace, "--clean"], "agents", standalone_mode=False
-    )
+        done = run(k8s, "agents", "-n", k8s.namespace, "--clean", **environment)
+
+        assert f"{name}" in done.stderr
+        assert "ended ephemeral" in done.stderr
+    pod = k8s.ready_pods("app")[0].metadata.name
 
     def ended() -> bool:
-        states = {each.name: each.state for each in k8s.agents(target.pod)}
-        terminated = states[name].terminated
+        terminated = {each.name: each.state for each in k8s.agents(pod)}[name].terminated
         return terminated is not None and "agents --clean" in terminated.message
 
     until(ended, "the agent took leave", seconds=10)

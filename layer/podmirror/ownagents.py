@@ -100,6 +100,17 @@ def find(server: str, namespace: str | None = None, pod: str | None = None) -> l
     return claims
 
 
+def claim(server: str, namespace: str, pod: str, name: str) -> Claim | None:
+    """Give the agent of that name in a pod; None if it is not remembered."""
+    wanted = None
+    for each in find(server, namespace, pod):
+        if each.agent.name == name and wanted is None:
+            wanted = each
+        else:
+            each.release(ended=False)
+    return wanted
+
+
 def _open(path: Path) -> Claim | None:
     try:
         file = path.open()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror import ownagents
+from podmirror.errors import NotStarted
 from podmirror.options import cluster_options, output_option
 from podmirror.tables import print_table
 
@@ -58,31 +59,28 @@ async def _run(
     return NotStarted.exit_code if any(failed for _, failed in outcomes) else 0
 
 
-def secret_of(namespace: str, pod: str, name: str) -> bytes | None:  # noqa: ARG001  # nothing keeps secrets yet
-    """Give the secret of an agent that this user started; None if there is none."""
-    return None
-
-
 async def _clean(cluster: "Cluster", leftover: "Leftover", *, force: bool) -> tuple[str, bool]:
     """End one agent if that can be; give what there is to say, and whether something failed."""
     from podmirror.kube.ephemeral import Phase
-    from podmirror.kube.leftovers import end_ephemeral, remove_job
+    from podmirror.kube.leftovers import remove_job
+    from podmirror.kube.reuse import end_agent
 
     what = f"{leftover.kind} {leftover.namespace}/{leftover.pod or leftover.name} {leftover.name}"
     ended = leftover.phase is Phase.ENDED
-    secret = secret_of(leftover.namespace, leftover.pod, leftover.name)
     try:
-        if leftover.kind == "job" and (ended or force or secret is not None):
+        if leftover.kind == "job" and (ended or force):
             await remove_job(cluster, leftover)
             return f"removed {what}", False
         if leftover.kind == "job":
             return f"left alone: {what} may be in somebody's use; --force removes it", False
         if ended:
             return "", False
-        if secret is None:
+        claim = ownagents.claim(cluster.server, leftover.namespace, leftover.pod, leftover.name)
+        if claim is None:
             return f"left alone: {what} is not yours to end; {_end_of(leftover)}", False
-        await end_ephemeral(cluster, leftover, secret)
-    except (NotStarted, AgentLost) as error:
+        if not await end_agent(cluster, claim):
+            return f"{what} did not answer; {_end_of(leftover)}", True
+    except NotStarted as error:
         return str(error), True
     return f"ended {what}", False
 

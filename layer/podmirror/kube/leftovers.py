@@ -4,31 +4,22 @@ Nothing can remove an ephemeral container, and nobody but the layer that holds i
 others are told of with the time when they end by themselves.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.ephemeral import NAME_PREFIX, AgentSpec, Phase, state_of
-from podmirror.kube.injected import InjectedAgent
-from podmirror.link import GOODBYE_SECONDS
+from podmirror.kube.ephemeral import NAME_PREFIX, Phase, state_of
 
 JOB_LABEL = ("app.kubernetes.io/name", "podmirror-agent")
 """On the Jobs of agents."""
 
 DEFAULT_MAX_AGE = 8 * 3600.0
 """Seconds; the agent's own default of --max-age."""
-
-CONNECT_SECONDS = 5.0
-"""To reach an agent that is to end; one that runs answers at once."""
-
-SecretOf = Callable[[str, str, str], bytes | None]
-"""Gives the secret of an agent of this user, by its namespace, pod and name; None for somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +73,6 @@ async def find_leftovers(cluster: Cluster, *, everywhere: bool) -> list[Leftover
             raise NotStarted(f"agents cannot be listed: {refusal.message}") from refusal
         return found  # who may not list Jobs has started none
     return found + [_job(each, pods.items) for each in jobs.items if _is_ours(each)]
-
-
-async def end_ephemeral(cluster: Cluster, leftover: Leftover, secret: bytes) -> None:
-    """Say goodbye to an agent of ours, so that it ends at once.
-
-    Raises:
-        NotStarted: It does not answer.
-        AgentLost: It was lost on the way.
-    """
-    spec = AgentSpec(leftover.name, leftover.image, None, leftover.ports, b"", leftover.ttl or 0.0, "info")
-    agent = InjectedAgent(cluster, leftover.namespace, leftover.pod, spec)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            link, stream = await agent.connect(secret, lambda _frame: None)
-    except TimeoutError as error:
-        raise NotStarted(f"the agent {leftover.name} in {agent.place} does not answer") from error
-    try:
-        running = asyncio.create_task(link.run(), name="link")
-        link.say_goodbye("agents --clean")
-        done, _ = await asyncio.wait({running}, timeout=GOODBYE_SECONDS)
-        if not done:
-            running.cancel()
-            raise AgentLost(f"the agent {leftover.name} in {agent.place} did not answer the goodbye")
-        running.exception()  # the agent closes the tunnel as it ends
-    finally:
-        await stream.close()
 
 
 async def remove_job(cluster: Cluster, leftover: Leftover) -> None:

@@ -32,6 +32,8 @@ class ResolvedTarget:
     lacks_net_raw: bool = False
     """Its runtime's default capabilities are known to lack NET_RAW."""
     surroundings: Surroundings = UNKNOWN
+    note: str = ""
+    """What is to be said about the choice of the container."""
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
@@ -90,9 +92,6 @@ async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: 
             f"pod {cluster.namespace}/{pod.metadata.name} uses its node's network (hostNetwork), where the agent would see "
             "all of the node's traffic; give --allow-host-network if you mean that"
         )
-    around = await look_around(cluster, pod)
-    if note:
-        around = Surroundings((*around.notes, note), around.memory_limit)
     return ResolvedTarget(
         cluster.namespace,
         pod.metadata.name,
@@ -102,7 +101,8 @@ async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: 
         container_id=_running_container(pod, container),
         static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
         lacks_net_raw=lacks_net_raw(pod),
-        surroundings=around,
+        surroundings=await look_around(cluster, pod),
+        note=note,
     )
 
 

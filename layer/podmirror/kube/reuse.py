@@ -61,17 +61,21 @@ async def reuse(
 
 
 async def end_agent(cluster: Cluster, claim: Claim) -> bool:
-    """Tell an agent of this user to end, whoever uses it; whether it took its leave. Its secret is forgotten then.
+    """Tell an agent of this user to end, whoever uses it, and give whether it did; its secret is forgotten then.
 
     Raises:
         NotStarted: It cannot be reached, and why.
     """
     own = claim.agent
     agent = InjectedAgent(cluster, own.namespace, own.pod, _spec(own))
-    async with asyncio.timeout(REUSE_SECONDS):
-        link, stream = await agent.connect(bytes.fromhex(own.secret), lambda _: None)
     try:
-        link.ask_for_end("it was asked for from outside its sessions")
+        async with asyncio.timeout(REUSE_SECONDS):
+            link, stream = await agent.connect(bytes.fromhex(own.secret), lambda _: None)
+    except TimeoutError:
+        claim.release(ended=False)
+        return False
+    try:
+        link.ask_for_end("agents --clean")
         async with asyncio.timeout(END_SECONDS):
             await link.run()
     except (AgentLost, TimeoutError):

@@ -3,8 +3,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from podmirror import ownagents
 from podmirror.commands import agents
-from podmirror.kube import leftovers
+from podmirror.kube import reuse
+from podmirror.ownagents import OwnAgent
 from tests.layer.commands.cluster import connect_to
 from tests.layer.kube.fakes import FakeCluster, items
 from tests.layer.kube.injections import ENDED
@@ -13,12 +15,13 @@ from tests.layer.kube.test_leftovers import RUNNING, job, with_agent
 
 
 @pytest.fixture
-def cluster(monkeypatch) -> FakeCluster:
+def cluster(monkeypatch, tmp_path) -> FakeCluster:
     fake = FakeCluster(
         list_namespaced_pod=items(with_agent(RUNNING)),
         list_namespaced_job=items(),
         delete_namespaced_job=None,
     )
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return connect_to(fake, monkeypatch)
 
 
@@ -53,19 +56,24 @@ def test_somebody_elses_is_left_alone(cluster):
     assert done.return_value == 0
 
 
-def test_ones_own_is_ended(cluster, monkeypatch):
+@pytest.mark.parametrize(("answers", "said"), [(True, "ended"), (False, "did not answer")])
+def test_ones_own_is_ended(cluster, monkeypatch, answers, said):
+    own = OwnAgent("https://k8s", "shop", "web-1", "u", AGENT, "i", (61_000,), "00" * 32, 30.0, None)
+    ownagents.keep(own).release(ended=False)
     ended = []
 
-    async def end(_cluster, leftover, secret) -> None:
-        ended.append((leftover.name, secret))
+    async def end(_cluster, claim) -> bool:
+        ended.append(claim.agent)
+        claim.forget()
+        return answers
 
-    monkeypatch.setattr(agents, "secret_of", lambda *_: b"mine")
-    monkeypatch.setattr(leftovers, "end_ephemeral", end)
+    monkeypatch.setattr(reuse, "end_agent", end)
 
     done = run("--clean")
 
-    assert ended == [(AGENT, b"mine")]
-    assert f"ended ephemeral shop/web-1 {AGENT}" in done.stderr
+    assert ended == [own]
+    assert f"{AGENT}" in done.stderr
+    assert said in done.stderr
 
 
 def test_one_that_has_ended_needs_nothing(cluster):

@@ -13,6 +13,7 @@ class FakeCluster:
 
     def __init__(self, **answers: Any) -> None:
         self.namespace = "shop"
+        self.server = "https://k8s"
         self.context = "fake"
         self.answers = {"read_node": Refusal(403, "Forbidden", "nodes are not for you"), **answers}
         self.calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []

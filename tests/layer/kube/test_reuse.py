@@ -51,7 +51,7 @@ class World:
         ]
         return SimpleNamespace(
             metadata=SimpleNamespace(uid=self.uid),
-            status=SimpleNamespace(ephemeral_container_statuses=statuses),
+            status=SimpleNamespace(container_statuses=None, ephemeral_container_statuses=statuses),
         )
 
     async def connect(self, agent: InjectedAgent, secret: bytes, receiver):
@@ -105,7 +105,7 @@ async def test_a_live_agent_is_found(monkeypatch):
 
     assert live.claim.agent == OWN
     assert (live.agent.spec.name, live.agent.spec.ports) == ("podmirror-1", (61_000,))
-    assert live.agent.target == TARGET
+    assert (live.agent.namespace, live.agent.pod) == (TARGET.namespace, TARGET.pod)
     live.claim.release(ended=True)
     assert known() == []
 

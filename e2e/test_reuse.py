@@ -35,6 +35,8 @@ def test_the_agent_of_a_killed_layer_is_used_again(k8s: E2ECluster, local_port: 
         assert len(k8s.agents(pod)) == entries
         assert again.interrupt() == 0
 
+    until(lambda: not running_agents(k8s, pod), "the agent has ended, whoever it waited for", seconds=5)
+
 
 def test_two_sessions_share_an_agent(k8s: E2ECluster, local_port: int) -> None:
     pod = k8s.ready_pods("app")[0].metadata.name

@@ -119,7 +119,7 @@ class Hearer:
         await self.session.subscribe(80)
         yield
         await self.session.part("the test is over")
-        await link.close()
+        await link.stream.close()
 
     async def _lives(self) -> bool:
         return False

@@ -163,10 +163,6 @@ class Link:
             self._begin_anew(accepted.session, len(wish))
         return resumed
 
-    async def close(self) -> None:
-        """Let go of the stream."""
-        await self.stream.close()
-
     async def run(self) -> str:
         """Talk until the agent says goodbye, and give its reason.
 

@@ -52,12 +52,19 @@ class Claim:
         self._path = path
         self._file = file
 
+    def take_alone(self) -> bool:
+        """Keep everybody else away from now on; False, and nothing done, if somebody uses the agent already."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
     def release(self, *, ended: bool) -> None:
         """Let go of the agent; if it was told to end, and nobody else uses it, its secret is of no more use."""
-        with self._file as file:
-            if ended:
-                with suppress(OSError):  # another session goes on with it
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with self._file:
+            if ended and self.take_alone():
+                with suppress(OSError):
                     self._path.unlink()
 
     def forget(self) -> None:
@@ -117,7 +124,7 @@ def _open(path: Path) -> Claim | None:
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused while its last session takes leave
         content = json.load(file)
         return Claim(OwnAgent(**{**content, "ports": tuple(content["ports"])}), path, file)
     except (OSError, ValueError, TypeError, KeyError):  # not ours, or of another release

@@ -128,10 +128,15 @@ class Session:
         except AgentLost as lost:
             raise AgentLost("; ".join(filter(None, (str(lost), await self._explain())))) from lost
 
-    async def part(self, reason: str) -> None:
-        """Say goodbye and wait a moment for the agent's last ledger."""
+    async def part(self, reason: str, *, alone: bool = False) -> None:
+        """Say goodbye and wait a moment for the agent's last ledger.
+
+        Args:
+            reason: Why.
+            alone: Whether the agent need not wait for any other session that it has.
+        """
         if not self._running.done():
-            self.link.say_goodbye(reason)
+            (self.link.ask_for_end if alone else self.link.say_goodbye)(reason)
             await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
             self._unanswered = not self._running.done()
         self._running.cancel()
@@ -185,8 +190,10 @@ async def open_session(
         try:
             yield session
         finally:
-            await session.part("the session is over")
-            await session.link.close()
+            # An agent of a layer that was killed still waits for that one, which nobody else can want.
+            alone = started.reused and started.claim is not None and started.claim.take_alone()
+            await session.part("the session is over", alone=alone)
+            await session.link.stream.close()
             if started.claim is not None:
                 started.claim.release(ended=not session.lost)
 
@@ -201,6 +208,7 @@ class _Started:
     secret: bytes
     ttl: float
     claim: Claim | None
+    reused: bool
 
 
 async def _reuse_agent(
@@ -220,7 +228,9 @@ async def _reuse_agent(
     progress.note(
         f"reused {own.name}, an agent of yours that runs in {target} already: the pod's spec is as it was"
     )
-    return _Started(live.agent, live.link, live.stream, bytes.fromhex(own.secret), own.ttl, live.claim)
+    return _Started(
+        live.agent, live.link, live.stream, bytes.fromhex(own.secret), own.ttl, live.claim, reused=True
+    )
 
 
 async def _start_agent(
@@ -280,6 +290,6 @@ async def _start_agent(
             step.done = "forwarded: the tunnel to the agent is open"
     except BaseException:
         if claim is not None:
-            claim.forget()
+            claim.release(ended=False)
         raise
-    return _Started(agent, link, stream, secret, spec.ttl, claim)
+    return _Started(agent, link, stream, secret, spec.ttl, claim, reused=False)

@@ -69,6 +69,18 @@ def test_the_last_session_removes_it():
     assert found("https://k8s") == []
 
 
+def test_whoever_is_alone_keeps_others_away(folder):
+    first = keep(AGENT)
+    (second,) = find("https://k8s")
+    assert not first.take_alone()
+    second.release(ended=False)
+
+    assert first.take_alone()
+    assert found("https://k8s") == []
+    first.release(ended=True)
+    assert list(folder.iterdir()) == []
+
+
 def test_what_is_gone_is_forgotten_whoever_holds_it():
     first = keep(AGENT)
     (second,) = find("https://k8s")

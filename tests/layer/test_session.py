@@ -21,7 +21,17 @@ from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
 from podmirror.session import Session, SessionOptions, open_session
 from podmirror.target import Target
-from podmirror_wire.frames import Goodbye, Ledger, Refused, Subscribe, Subscribed
+from podmirror_wire.frames import (
+    AnyFrame,
+    End,
+    Goodbye,
+    Ledger,
+    Options,
+    Ping,
+    Refused,
+    Subscribe,
+    Subscribed,
+)
 from podmirror_wire.handshake import AgentHandshake, verifier_of
 from tests.layer.agents import PATIENCE_SECONDS, ScriptedAgent, linked, stream_pair
 from tests.layer.deadlines import until
@@ -364,13 +374,36 @@ def live(world, monkeypatch, state):
     return own
 
 
+async def run_again(world: World) -> AnyFrame:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with open_session(OPTIONS, Progress("plain"), lambda _: None):
+            pass_by = asyncio.create_task(_take_leave(world))
+        return await pass_by
+
+
+async def _take_leave(world: World) -> AnyFrame:
+    while isinstance(frame := await world.agent.receive(), Ping | Options):
+        pass
+    await world.agent.send(Goodbye("as you wish"))
+    return frame
+
+
 async def test_a_live_agent_is_reused(world, live, capsys):
-    await run(world)
+    assert isinstance(await run_again(world), End)
 
     assert [call[0] for call in world.calls] == ["forward"]
     assert capsys.readouterr().err.splitlines()[-1] == (
         "podmirror: reused podmirror-1, an agent of yours that runs in pod shop/web-1 already: the pod's spec is as it was"
     )
+    assert ownagents.find("https://k8s") == []
+
+
+async def test_a_live_agent_that_another_session_uses_goes_on(world, live):
+    (claim,) = ownagents.find("https://k8s")
+
+    assert isinstance(await run_again(world), Goodbye)
+
+    claim.release(ended=True)
     assert ownagents.find("https://k8s") == []
 
 

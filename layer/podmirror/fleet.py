@@ -212,7 +212,8 @@ class Fleet:
             self._progress.note(f"pod {member.pod.name} {member.leaving}, and is left")
         else:
             self._left = (member.pod.name, now)
-            if not newcomers(self._roster, self._members, self._passed_over, self._most):
+            nobody = not newcomers(self._roster, self._members, self._passed_over, self._most)
+            if nobody and not self._roster.ended:
                 self._progress.note(
                     f"pod {member.pod.name} {member.leaving}; waiting for another ready pod of {self._target}"
                 )

@@ -34,7 +34,9 @@ class Roster:
     def leaving(self, pod: PodView) -> str:
         """Say why a pod that was seen before goes away; nothing if it stays."""
         now = next((each for each in self.pods if each.uid == pod.uid), None)
-        return "is gone" if now is None else now.leaving
+        if now is not None:
+            return now.leaving
+        return "is gone" if self.ended else "is no longer among its pods"
 
 
 def newcomers(

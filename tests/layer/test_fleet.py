@@ -217,12 +217,13 @@ async def test_a_pod_that_was_named_is_not_followed():
     assert mirroring.ledger.cut_short
 
 
-async def test_a_workload_that_ends_is_the_end():
+async def test_a_workload_that_ends_is_the_end(capsys):
     pods = Pods(view("a"))
     async with fleet_of(pods, "job/j") as (fleet, _):
         pods.change(view("a", leaving="has ended (Succeeded)"), ended="job/j has completed")
         await pods.lose("a")
         assert await ended(fleet) == "job/j has completed, so there is nothing more to mirror"
+    assert "waiting for another" not in capsys.readouterr().err
 
 
 async def test_a_successor_that_takes_no_agent_is_passed_over(capsys):
@@ -285,7 +286,7 @@ async def test_replicas_join_and_leave(capsys):
     assert [(move.origin, move.successor) for move in mirroring.ledger.moves] == [("", "c"), ("a", "")]
     said = capsys.readouterr().err
     assert "joined by pod c" in said
-    assert "pod a is gone, and is left" in said
+    assert "pod a is no longer among its pods, and is left" in said
 
 
 async def test_no_more_pods_than_asked_for(capsys):

@@ -37,5 +37,6 @@ def test_a_pod_of_the_same_name_is_another():
     after = PodView("db-0", "uid-other", 0.0, ready=True)
 
     assert Roster((before,)).leaving(before) == ""
-    assert Roster((after,)).leaving(before) == "is gone"
+    assert Roster((after,)).leaving(before) == "is no longer among its pods"
+    assert Roster((), ended="the workload is gone").leaving(before) == "is gone"
     assert Roster((view("db-0", leaving="is being deleted"),)).leaving(before) == "is being deleted"

@@ -1,12 +1,14 @@
 """An agent that is a Job on its target's node: it delivers what an ephemeral one does, and leaves nothing behind."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from kubernetes import client
 
+from e2e.agentprocesses import agent_of
 from e2e.bodies import drive, expected, received
-from e2e.cluster import LOCAL, E2ECluster, code, until
+from e2e.cluster import APP, LOCAL, E2ECluster, code, until
 from e2e.sessions import Podmirror
 from e2e.shops import jobs, shop
 
@@ -58,6 +60,59 @@ def test_a_killed_layer_leaves_a_job_that_ends_by_itself(k8s: E2ECluster, local_
             seconds=GONE_SECONDS,
         )
         batch.delete_namespaced_job(name, k8s.namespace, propagation_policy="Background")
+    until(lambda: not jobs(k8s), "the Job is gone", seconds=GONE_SECONDS)
+
+
+def test_a_container_that_starts_anew_is_mirrored_on(k8s: E2ECluster, local_port: int) -> None:
+    mortal = f"import os, threading\nthreading.Timer(10, os._exit, [1]).start()\n{code(APP)}"
+    k8s.core.create_namespaced_pod(
+        k8s.namespace,
+        {
+            "metadata": {"name": "mortal"},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "mortal",
+                        "image": k8s.app_image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["python3", "-c", mortal],
+                    }
+                ],
+            },
+        },
+    )
+    until(lambda: k8s.phase("mortal") == "Running", "the app runs")
+    arguments = ["exec", *k8s.session_arguments("pod/mortal"), "--agent", "job", "-p", f"8080:{local_port}"]
+    with Podmirror(k8s, *arguments, "--", sys.executable, "-c", code(LOCAL), str(local_port)) as podmirror:
+        podmirror.until_said("subscribed: port 8080")
+        until(lambda: has_started_anew(k8s, "mortal"), "the app has started anew")
+        address = k8s.core.read_namespaced_pod("mortal", k8s.namespace).status.pod_ip
+
+        drive(k8s, "client-mortal", 5, 20, host=address)
+
+        until(lambda: len(received(podmirror.out)) == 20, "all requests have arrived")
+        assert received(podmirror.out) == expected(5, 20)
+        podmirror.interrupt()
+    k8s.core.delete_namespaced_pod("mortal", k8s.namespace, grace_period_seconds=0)
+
+
+def has_started_anew(k8s: E2ECluster, pod: str) -> bool:
+    (status,) = k8s.core.read_namespaced_pod(pod, k8s.namespace).status.container_statuses
+    return status.restart_count > 0 and status.state.running is not None
+
+
+def test_a_job_may_be_privileged(k8s: E2ECluster, local_port: int) -> None:
+    arguments = ["mirror", *k8s.session_arguments("deployment/app"), "-p", f"8080:{local_port}"]
+    with Podmirror(k8s, *arguments, "--agent", "job", "--privileged") as podmirror:
+        podmirror.until_said("mirroring")
+        agent = agent_of(k8s, podmirror)
+        (container,) = k8s.core.read_namespaced_pod(agent.pod, k8s.namespace).spec.containers
+        assert container.security_context.privileged
+        for pid in agent.pids:
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert "CapEff:\t0000000000000000" in status, "it gives up what it has all the same"
+        assert podmirror.interrupt() == 0
     until(lambda: not jobs(k8s), "the Job is gone", seconds=GONE_SECONDS)
 
 

@@ -13,6 +13,7 @@ from e2e.sessions import Podmirror
 
 IDLE = "import time; time.sleep(600)"
 OLD_IMAGE = os.environ.get("PODMIRROR_E2E_OLD_AGENT_IMAGE")
+EPHEMERAL = ("--agent", "ephemeral")
 STATIC_PODS = os.environ.get("PODMIRROR_E2E_STATIC_PODS")
 
 
@@ -86,7 +87,7 @@ def test_a_policy_that_denies_is_quoted(k8s: E2ECluster, denying: None) -> None:
 
     until(is_in_force, "the policy is in force")
 
-    said = refusal(k8s, *mirror(k8s, target))
+    said = refusal(k8s, *mirror(k8s, target, *EPHEMERAL))
 
     assert "nobody debugs in this shop" in said
     assert "ask whoever keeps it" in said
@@ -113,11 +114,10 @@ def test_a_pod_in_its_nodes_network_is_refused_without_a_flag(k8s: E2ECluster) -
     assert "--allow-host-network" in refusal(k8s, *mirror(k8s, target))
 
 
-def test_a_static_pod_is_refused(k8s: E2ECluster) -> None:
+def test_a_static_pod_takes_no_ephemeral_container_but_a_job_beside_it(k8s: E2ECluster) -> None:
     if k8s.is_sandbox:
         annotations = {"kubernetes.io/config.mirror": "by hand"}
-        target = run_pod(k8s, "static", metadata={"annotations": annotations})
-        assert "is a static pod" in refusal(k8s, *mirror(k8s, target))
+        try_static_pod(k8s, run_pod(k8s, "static", metadata={"annotations": annotations}))
         return
     if STATIC_PODS is None:
         pytest.skip("PODMIRROR_E2E_STATIC_PODS names no folder of the node's kubelet")
@@ -129,9 +129,23 @@ def test_a_static_pod_is_refused(k8s: E2ECluster) -> None:
     )
     try:
         until(lambda: static_pods(k8s), "the static pod runs")
-        assert "is a static pod" in refusal(k8s, *mirror(k8s, f"pod/{static_pods(k8s)[0]}"))
+        try_static_pod(k8s, f"pod/{static_pods(k8s)[0]}")
     finally:
         manifest.unlink()
+
+
+def try_static_pod(k8s: E2ECluster, target: str) -> None:
+    assert "is a static pod" in refusal(k8s, *mirror(k8s, target, *EPHEMERAL))
+    assert "is a static pod" in job_taken(k8s, target)
+
+
+def job_taken(k8s: E2ECluster, target: str) -> str:
+    """Run a session in which `auto` takes a Job; give what was said."""
+    with Podmirror(k8s, *mirror(k8s, target)) as podmirror:
+        podmirror.until_said("mirroring")
+        assert f"injected Job {k8s.namespace}/podmirror-" in podmirror.err
+        assert podmirror.interrupt() == 0
+        return podmirror.err
 
 
 def static_pods(k8s: E2ECluster) -> list[str]:
@@ -174,13 +188,14 @@ def limited(memory: str) -> dict[str, object]:
     return {"resources": {"limits": {"memory": memory}}}
 
 
-def test_a_pod_without_room_for_an_agent_is_refused(k8s: E2ECluster) -> None:
+def test_a_pod_without_room_for_an_agent_has_it_beside_it(k8s: E2ECluster) -> None:
     target = run_pod(k8s, "narrow", container=limited("64Mi"))
 
-    said = refusal(k8s, *mirror(k8s, target))
+    said = refusal(k8s, *mirror(k8s, target, *EPHEMERAL))
 
     assert "has no room for an agent: its memory limit is 64 MiB" in said
     assert "--agent-memory" in said
+    assert "has no room for an agent" in job_taken(k8s, target)
 
 
 @pytest.mark.parametrize(("memory", "budget"), [("128Mi", "18"), ("1Gi", "64"), (None, "64")])

@@ -376,7 +376,7 @@ def live(world, monkeypatch, state):
 
 async def run_again(world: World) -> AnyFrame:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        async with open_session(OPTIONS, Progress("plain"), lambda _: None):
+        async with open_session(world.cluster, world.target, OPTIONS, Progress("plain"), lambda _: None):
             pass_by = asyncio.create_task(_take_leave(world))
         return await pass_by
 

@@ -1,5 +1,6 @@
 """Finding a container by its ID among processes, and working in its network namespace."""
 
+import errno
 import os
 import socket
 import threading
@@ -71,6 +72,23 @@ def test_a_process_id_that_another_process_has_by_now_is_not_taken(tmp_path, mon
 
     monkeypatch.setattr(os, "open", taken_over)
     with pytest.raises(NeighbourNotReached, match="has ended"), network_namespace_of(ID, proc=tmp_path):
+        pass
+
+
+def test_a_node_that_forbids_to_look_is_told_with_the_way_around(tmp_path, monkeypatch):
+    process(tmp_path, 7, f"0::/{ID}\n")
+
+    def forbidden(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", forbidden)
+    with (
+        pytest.raises(
+            NeighbourNotReached,
+            match=r"may not be opened \(Permission denied\): AppArmor or SELinux.*--privileged",
+        ),
+        network_namespace_of(ID, proc=tmp_path),
+    ):
         pass
 
 

@@ -311,6 +311,7 @@ def test_termination_log_that_is_not_there_is_no_error():
         ["--ports", "47001", "--verifier", "no hex"],
         ["--ports", "47001", "--verifier", VERIFIER, "--ttl", "soon"],
         ["--ports", "47001", "--verifier", VERIFIER, "--log-level", "loud"],
+        ["--ports", "47001", "--verifier", VERIFIER, "--container", "containerd://web"],
         ["--ports", "47001", "--verifier", VERIFIER, "surplus"],
     ],
     ids=" ".join,

@@ -21,7 +21,7 @@ from podmirror.placement import Placement
 POD_SECONDS = 20.0
 """For the Job controller to make the Job's pod, or to say why it cannot."""
 
-WARNED_SECONDS = 4.0
+WARNED_SECONDS = 2.0
 """The same where the server warned of Pod Security and events may not be read: the user should hear it within five seconds."""
 
 REMOVE_SECONDS = 3.0

@@ -33,6 +33,10 @@ START_SECONDS = 60.0
 EVENT_SECONDS = 0.5
 _RETRY_SECONDS = 0.15
 
+_PASSING = (HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT)
+"""After these a watch is begun anew: it was too old; there were too many; the server's cache lags behind what it stores ("Too
+large resource version", apiserver pkg/storage/errors.go), as it does under load."""
+
 
 @dataclass(frozen=True, slots=True)
 class InjectedAgent:
@@ -90,10 +94,11 @@ class InjectedAgent:
             async for change in self.cluster.watch_pod(self.pod, self.namespace):
                 yield change
         except Refusal as refusal:
-            if refusal.status != HTTPStatus.GONE:  # else the watch was too old, and begins anew
+            if refusal.status not in _PASSING:
                 raise NotStarted(
                     f"cannot watch {self.place}: {refusal.message}; the agent {self.spec.name} in it ends by itself"
                 ) from refusal
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _watch_events(self) -> None:
         """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.

@@ -57,6 +57,21 @@ async def test_a_watch_that_is_forbidden_is_explained():
         await wait(watched(Refusal(403, "Forbidden", 'User "me" cannot watch resource "pods"')))
 
 
+@pytest.mark.parametrize(
+    "passing",
+    [
+        Refusal(410, "", "Expired: too old resource version: 1 (2)"),
+        Refusal(429, "TooManyRequests", "too many requests"),
+        Refusal(504, "", "Timeout: Timeout: Too large resource version: 18399, current: 18398"),
+    ],
+)
+async def test_a_watch_that_fails_for_a_moment_is_begun_anew(passing):
+    cluster = watched(("ADDED", pod()), passing, ("MODIFIED", pod(agent_state=RUNNING)))
+    await wait(cluster)
+
+    assert len(cluster.called("watch")) == 2
+
+
 async def test_an_event_tells_before_the_status_does():
     events = items(event("Pulling", "…", kind="Normal"), event("Failed", "no such image"))
     with pytest.raises(NotStarted, match=r"cannot start: no such image. It starts later, by itself"):

@@ -103,7 +103,10 @@ LOCAL = """
         def log_message(self, *arguments):
             pass
 
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 128
+
+    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 """The local process: prints the path and the SHA-256 of each body."""
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from e2e.cluster import CLIENT, LOCAL, E2ECluster, code, until
@@ -31,9 +32,10 @@ def test_a_session_survives_a_restart_of_the_api_server(
         assert "nothing was missed" in podmirror.err
         until(lambda: k8s.phase("client-resume") == "Succeeded", "the client is done")
         assert json.loads(k8s.log("client-resume")) == {"sent": REQUESTS, "failed": 0}
-        until(lambda: len(podmirror.out.splitlines()) >= REQUESTS, "every request has arrived", seconds=20)
+        with suppress(AssertionError):  # the ledger says why not
+            until(lambda: len(podmirror.out.splitlines()) >= REQUESTS, "all have arrived", seconds=20)
         podmirror.interrupt()
-        assert "Nothing was lost." in podmirror.err
+        assert "Nothing was lost." in podmirror.err, podmirror.err
 
         paths = sorted(int(line.split()[0].removeprefix("/")) for line in podmirror.out.splitlines())
         assert paths == list(range(REQUESTS))

@@ -85,7 +85,7 @@ async def check_transfer(
             agent.watch.receiver = delivery.receive_frame
             await transfer(made, address, sent, rate=rate)
             await agent.watch.until_closed(len(sent))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await complete.wait()
             await agent.finish()
             await delivery.finish(5)

@@ -79,7 +79,7 @@ async def flood(made: Namespaces, address: str, *, answer: int = 0) -> tuple[Mir
             try:
                 await agent.watch.until(lambda: len(agent.watch.told) == CONNECTIONS)
                 await load.pour()
-                await asyncio.sleep(0.5)  # for the agent to come to the ring's end
+                await agent.watch.until_quiet()
                 await load.end()
             finally:
                 load.close()

@@ -167,14 +167,22 @@ class Watch:
             self.link.give_credit(frame.connection, len(frame.payload))
         self._changed.set()
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:
         """Wait for something to be so."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def until_closed(self, connections: int, seconds: float = 20.0) -> None:
+    async def until_quiet(self, seconds: float = 1.0) -> None:
+        """Wait until nothing was told for so long: the agent has come to the ring's end."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._changed.clear()
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
+
+    async def until_closed(self, connections: int, seconds: float = 40.0) -> None:
         """Wait for so many connections to have ended."""
         await self.until(
             lambda: sum(each.closed is not None for each in self.told.values()) >= connections, seconds

@@ -64,6 +64,12 @@ def _view(output: str) -> View:
     raise UsageError(f"there is no output {output}")
 
 
+def _named(ports: tuple[int, ...]) -> str:
+    if ports == (EVERY_PORT,):
+        return "every connection"
+    return f"port {', '.join(map(str, ports))}"
+
+
 async def _inspect(
     origin: SessionOptions | Reading, ports: tuple[int, ...], view: View, progress: Progress
 ) -> None:
@@ -90,6 +96,8 @@ async def _inspect(
         async with open_source(origin, progress, join) as source:
             # All at once: a file is read as soon as the last port is subscribed.
             await asyncio.gather(*(source.subscribe(port) for port in ports))
+            if isinstance(origin, SessionOptions):
+                progress.note(f"watching {_named(ports)} of {origin.target}; Ctrl-C ends it")
             with suppress(asyncio.CancelledError):
                 await source.wait()
         loss = source.loss

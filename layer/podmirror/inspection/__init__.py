@@ -1,0 +1,1 @@
+"""What was seen of the traffic: exchanges and connections as records, and the views of them."""

@@ -1,1 +1,1 @@
-"""What was seen of the traffic: exchanges and connections as records, and the views of them."""
+"""Looking at traffic: what is asked of the agents, and the views of what they tell."""

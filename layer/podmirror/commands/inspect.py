@@ -95,10 +95,11 @@ async def _inspect(
         loss = source.loss
     finally:
         view.finish()
-        if observations:
-            seen = sum(each.connections for each in observations)
-            cut_short = any(each.cut_short for each in observations)
-            counts = [each.counts for each in observations]
+        begun = [each for each in observations if each.session is not None]
+        if begun:
+            seen = sum(each.connections for each in begun)
+            cut_short = any(each.cut_short for each in begun)
+            counts = [each.counts for each in begun]
             progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
     if loss is not None:
         raise loss

@@ -378,7 +378,7 @@ class Conversation:
 
     def _break_off(self, side: Side, reason: Reason) -> None:
         """Read no further in the message that is being read."""
-        if side.state is State.BODY and side.exchange:
+        if side.state in (State.HEAD, State.BODY) and side.exchange:
             self._interrupt(side.exchange, reason)
         if side is self._initiator and side.state is State.LOST:
             self._seeker.receive_gap()

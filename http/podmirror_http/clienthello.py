@@ -41,7 +41,8 @@ def read_client_hello(beginning: bytes) -> ClientHello | None:
     length = int.from_bytes(message[1:_MESSAGE_HEADER_BYTES])
     body = message[_MESSAGE_HEADER_BYTES : _MESSAGE_HEADER_BYTES + length]
     whole = not cut and len(message) >= _MESSAGE_HEADER_BYTES + length
-    name, protocols = "", ()
+    name = ""
+    protocols: tuple[str, ...] = ()
     try:
         for kind, content in _extensions(_Reader(body)):
             if kind == _SERVER_NAME:

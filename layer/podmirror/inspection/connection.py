@@ -47,7 +47,12 @@ class ConnectionSummary:
         return max(0, self.ended - self.began) / 1e9
 
 
-_WHOLE = (CloseReason.FINISHED, CloseReason.RESET_BY_INITIATOR, CloseReason.RESET_BY_RESPONDER)
+_WHOLE = (
+    CloseReason.FINISHED,
+    CloseReason.END_MISSED,
+    CloseReason.RESET_BY_INITIATOR,
+    CloseReason.RESET_BY_RESPONDER,
+)
 
 Record = Exchange | ConnectionSummary
 """What is shown."""

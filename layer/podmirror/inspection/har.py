@@ -20,7 +20,7 @@ UNKNOWN = -1
 """What HAR says of a size or a time that is not known."""
 
 
-class HarView:
+class HarRenderer:
     """Writes exchanges as the entries of a HAR."""
 
     def __init__(self, stream: Sink) -> None:
@@ -54,7 +54,7 @@ def entry(exchange: Exchange) -> dict[str, Any]:
         "cache": {},
         "timings": timings,
         "serverIPAddress": exchange.responder.address,
-        "connection": f"{exchange.pod}/{exchange.connection}",
+        "connection": f"{exchange.pod}/{exchange.connection}".lstrip("/"),
         "_pod": exchange.pod,
         "_initiator_address": str(exchange.initiator),
         "_state": exchange.state.value,

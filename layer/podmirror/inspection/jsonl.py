@@ -17,7 +17,7 @@ _MS_DIGITS = 6
 """Nanoseconds, which is what the kernel stamps packets with."""
 
 
-class JsonLinesView:
+class JsonLinesRenderer:
     """Writes each exchange as an object; connections that are not HTTP/1 are the business of `-o connections`."""
 
     def __init__(self, stream: Sink) -> None:

@@ -22,7 +22,7 @@ _AMOUNT_WIDTH = 8
 _LATENCY_WIDTH = 11
 
 
-class PlainView:
+class PlainRenderer:
     """Writes records as lines."""
 
     def __init__(self, stream: Sink, verbosity: int = 0) -> None:
@@ -63,7 +63,7 @@ def exchange_line(exchange: Exchange) -> str:
     """Give an exchange as a line."""
     fields = [
         timestamp(exchange.began),
-        escaped(exchange.pod),
+        *_pod(exchange),
         f"{escaped(exchange.request.method):<{_METHOD_WIDTH}}",
         f"{escaped(exchange.request.target):<{_TARGET_WIDTH}}",
         status(exchange),
@@ -79,7 +79,7 @@ def connection_line(summary: ConnectionSummary) -> str:
     """Give a connection that is not HTTP/1 as a line."""
     fields = [
         timestamp(summary.began),
-        escaped(summary.pod),
+        *_pod(summary),
         f"{'-':<{_METHOD_WIDTH}}",
         f"{summary.initiator} > {summary.responder} {look(summary)}",
         f"{summary.seconds:,.3f} s",
@@ -87,6 +87,11 @@ def connection_line(summary: ConnectionSummary) -> str:
         ", ".join([summary.state.value, *remarks(summary)]),
     ]
     return " ".join(fields)
+
+
+def _pod(record: Exchange | ConnectionSummary) -> list[str]:
+    """Name the pod; a capture file has none."""
+    return [escaped(record.pod)] if record.pod else []
 
 
 def look(summary: ConnectionSummary) -> str:

@@ -50,7 +50,7 @@ class _Row(NamedTuple):
     style: str
 
 
-class LiveView:
+class LiveRenderer:
     """Keeps the terminal up to date."""
 
     def __init__(
@@ -63,7 +63,7 @@ class LiveView:
             in_progress: Gives the exchanges that are not finished, the oldest first.
             figures: Gives the ledger's lines.
         """
-        self._console = console
+        self.console = console
         self._in_progress = in_progress
         self._figures = figures
         self._latest: deque[Record] = deque(maxlen=MAX_ROWS)
@@ -93,12 +93,13 @@ class LiveView:
     def finish(self) -> None:
         """Leave the last picture on the terminal."""
         if self._live.is_started:
+            self._live.update(self.picture(), refresh=True)
             self._live.stop()
 
     def picture(self) -> RenderableType:
         """Give what fits the terminal now."""
         figures = [("now", self._rates.text), *self._figures()]
-        rows = max(3, self._console.height - len(figures) - 3)
+        rows = max(3, self.console.height - len(figures) - 3)
         going = [self._open_row(each) for each in islice(self._in_progress(), max(1, rows // OPEN_SHARE))]
         latest = list(islice(reversed(self._latest), rows - len(going)))
         shown = [*(_row(record) for record in reversed(latest)), *going]
@@ -111,7 +112,7 @@ class LiveView:
         return row._replace(latency=f"{seconds:,.1f} s …", state="in progress", style="dim")
 
     def _table(self, rows: list[_Row]) -> Table:
-        width = self._console.width
+        width = self.console.width
         table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold dim")
         table.add_column("TIME", width=12, no_wrap=True)
         if width >= _POD_COLUMNS:

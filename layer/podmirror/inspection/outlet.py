@@ -16,15 +16,22 @@ BACKLOG_CHARACTERS = 8 << 20
 class Outlet:
     """A text stream's writer; what a view needs of `TextIO`."""
 
-    def __init__(self, stream: TextIO, on_failure: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        on_failure: Callable[[OSError], None],
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begin to write.
 
         Args:
             stream: Where to.
             on_failure: Called once, by the thread, with what made writing impossible: the reader is gone, or the disk full.
+            on_room: Called by the thread when the reader has caught up after it was too slow.
         """
         self._stream = stream
         self._on_failure = on_failure
+        self._on_room = on_room
         self._waiting: list[str] = []
         self._backlog = 0
         self._closing = False
@@ -71,7 +78,11 @@ class Outlet:
                 self._stream.write(piece)
                 self._stream.flush()
                 with self._changed:
+                    was_full = self.is_full
                     self._backlog -= len(piece)
+                    has_room = was_full and not self.is_full
+                if has_room:
+                    self._on_room()
         except OSError as failure:
             with self._changed:
                 self.failure = failure

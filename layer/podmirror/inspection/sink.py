@@ -1,4 +1,4 @@
-"""What views write to, and what they have in common."""
+"""What renderers write to, and what they have in common."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ class Sink(Protocol):
         """See that what was taken is on its way."""
 
 
-class View(Protocol):
+class Renderer(Protocol):
     """Shows finished records."""
 
     def receive(self, record: Record) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from podmirror.inspection.exchange import Exchange, State
-from podmirror.inspection.har import HarView
+from podmirror.inspection.har import HarRenderer
 from tests.layer.inspection.exchanges import exchange, summary
 from tests.layer.inspection.schemas import HAR
 
 
 def written(*records: object) -> list[dict[str, Any]]:
     stream = io.StringIO()
-    view = HarView(stream)
+    view = HarRenderer(stream)
     for record in records:
         view.receive(record)
     view.finish()
@@ -135,7 +135,7 @@ class Counting(io.TextIOBase):
 
 
 def test_many_entries_need_little_memory():
-    view = HarView(Counting())
+    view = HarRenderer(Counting())
     record: Exchange = exchange()
     view.receive(record)
     tracemalloc.start()

@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 from podmirror.inspection.exchange import Exchange, State
-from podmirror.inspection.jsonl import JsonLinesView
+from podmirror.inspection.jsonl import JsonLinesRenderer
 from tests.layer.inspection.exchanges import exchange, summary
 from tests.layer.inspection.schemas import EXCHANGE
 
 
 def written(record: Exchange) -> dict[str, Any]:
     stream = io.StringIO()
-    view = JsonLinesView(stream)
+    view = JsonLinesRenderer(stream)
     view.receive(record)
     view.finish()
     (line,) = stream.getvalue().splitlines()
@@ -81,7 +81,7 @@ def test_a_coding_is_undone_and_one_that_cannot_be_is_named():
 def test_any_text_is_one_line_of_ascii():
     record = exchange(target="/\u2028\ud800\x1b", response_body="日本\n".encode())
     stream = io.StringIO()
-    JsonLinesView(stream).receive(record)
+    JsonLinesRenderer(stream).receive(record)
 
     assert stream.getvalue().isascii()
     assert written(record)["target"] == "/\u2028\ud800\x1b"
@@ -89,6 +89,6 @@ def test_any_text_is_one_line_of_ascii():
 
 def test_connections_are_left_to_their_own_output():
     stream = io.StringIO()
-    JsonLinesView(stream).receive(summary())
+    JsonLinesRenderer(stream).receive(summary())
 
     assert stream.getvalue() == ""

@@ -3,14 +3,14 @@
 import io
 
 from podmirror.inspection.exchange import State
-from podmirror.inspection.lines import BODIES, HEADERS, PlainView, connection_line, exchange_line
+from podmirror.inspection.lines import BODIES, HEADERS, PlainRenderer, connection_line, exchange_line
 from podmirror_wire.values import CloseReason
 from tests.layer.inspection.exchanges import exchange, summary
 
 
 def written(record: object, verbosity: int) -> list[str]:
     stream = io.StringIO()
-    view = PlainView(stream, verbosity)
+    view = PlainRenderer(stream, verbosity)
     view.receive(record)
     view.finish()
     return stream.getvalue().splitlines()
@@ -119,7 +119,7 @@ def test_nothing_of_the_network_commands_the_terminal():
     )
     record.upgrade = evil
     stream = io.StringIO()
-    view = PlainView(stream, BODIES)
+    view = PlainRenderer(stream, BODIES)
     view.receive(record)
     view.receive(summary("TLS", f"SNI {evil}"))
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from podmirror.inspection.exchange import Exchange, State
-from podmirror.inspection.live import LiveView
+from podmirror.inspection.live import LiveRenderer
 from tests.layer.inspection.exchanges import MS, exchange, summary
 
 
@@ -15,14 +15,14 @@ def terminal(width: int = 140, height: int = 24) -> Console:
     return Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
 
 
-def picture(view: LiveView, console: Console) -> list[str]:
+def picture(view: LiveRenderer, console: Console) -> list[str]:
     with console.capture() as captured:
         console.print(view.picture())
     return captured.get().splitlines()
 
 
-def view_of(console: Console, *records: object, going: list[Exchange] | None = None) -> LiveView:
-    view = LiveView(console, lambda: going or [], lambda: [("lost", "0 connections, 0 B")])
+def view_of(console: Console, *records: object, going: list[Exchange] | None = None) -> LiveRenderer:
+    view = LiveRenderer(console, lambda: going or [], lambda: [("lost", "0 connections, 0 B")])
     for record in records:
         view.receive(record)
     view._rates.sample(1.0)
@@ -123,7 +123,7 @@ def test_drawing_costs_the_same_whatever_came():
     console = terminal(height=50)
     few, many = view_of(console, *[exchange()] * 100), view_of(console, *[exchange()] * 20_000)
 
-    def cost(view: LiveView) -> float:
+    def cost(view: LiveRenderer) -> float:
         times = []
         for _ in range(5):
             began = time.perf_counter()

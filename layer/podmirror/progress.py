@@ -88,6 +88,21 @@ class Progress:
             self._live.start()
         self._live.update(table, refresh=True)
 
+    @contextmanager
+    def above(self, console: "Console") -> Iterator[None]:
+        """Say everything above what somebody else draws on the terminal, for as long as that goes on.
+
+        Args:
+            console: Theirs.
+        """
+        own, spun = self._console, self._spins
+        if own is not None:
+            self._console, self._spins = console, True
+        try:
+            yield
+        finally:
+            self._console, self._spins = own, spun
+
     def hide(self) -> None:
         """Take away what is shown."""
         if self._live is not None:

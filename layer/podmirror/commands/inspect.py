@@ -2,17 +2,15 @@
 
 import asyncio
 import signal
-import sys
 from contextlib import suppress
 from typing import Any
 
 import click
 
-from podmirror.errors import UsageError
-from podmirror.inspection.account import sentences
-from podmirror.inspection.connections import ConnectionLines
+from podmirror.inspection.account import figures, sentences
 from podmirror.inspection.observation import Observation
-from podmirror.inspection.view import View
+from podmirror.inspection.showing import Showing, Viewing
+from podmirror.inspection.viewoptions import take_viewing, view_options
 from podmirror.localagent import Reading
 from podmirror.options import (
     fraction,
@@ -24,44 +22,33 @@ from podmirror.options import (
 )
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
-from podmirror.source import open_source
+from podmirror.source import Source, open_source
 from podmirror_wire.values import EVERY_PORT
 
 
 @click.command("inspect")
 @source_options
 @inspected_ports_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["connections"]),
-    default="connections",
-    show_default=True,
-    help="What to write to stdout.",
-)
+@view_options
 @sample_option
 @progress_option
-def command(ports: tuple[int, ...], output: str, sample: float, progress_style: Any, **options: Any) -> None:
+def command(ports: tuple[int, ...], sample: float, progress_style: Any, **options: Any) -> None:
     r"""Look at a target's traffic, or at a capture file's.
 
     \b
     podmirror inspect -t deployment/web -p 80
+    podmirror inspect -t pod/web -vv --count 10
+    podmirror inspect -t pod/web -o har --duration 1m > web.har
     podmirror inspect -r capture.pcapng -o connections
     """
     progress = Progress(progress_style)
-    view = _view(output)
+    viewing = take_viewing(options)
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
-    settings = dict(view.settings)
+    settings = dict(viewing.settings)
     if sample < 1:
         settings["sample"] = fraction(sample)
     reading = Reading("", subscriptions=len(wanted), settings=settings)
-    asyncio.run(_inspect(source_of(options, reading), wanted, view, progress))
-
-
-def _view(output: str) -> View:
-    if output == "connections":
-        return ConnectionLines(sys.stdout)
-    raise UsageError(f"there is no output {output}")
+    asyncio.run(_inspect(source_of(options, reading), wanted, viewing, progress))
 
 
 def _named(ports: tuple[int, ...]) -> str:
@@ -71,7 +58,7 @@ def _named(ports: tuple[int, ...]) -> str:
 
 
 async def _inspect(
-    origin: SessionOptions | Reading, ports: tuple[int, ...], view: View, progress: Progress
+    origin: SessionOptions | Reading, ports: tuple[int, ...], viewing: Viewing, progress: Progress
 ) -> None:
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"
@@ -86,9 +73,11 @@ async def _inspect(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     observations: list[Observation] = []
+    showing = Showing(viewing, progress, on_room=lambda: _release(observations))
+    showing.figures = lambda: figures([each.counts for each in observations])
 
     def join(pod: str) -> Observation:
-        observations.append(Observation(pod, view))
+        observations.append(Observation(pod, showing))
         return observations[-1]
 
     loss = None
@@ -98,16 +87,40 @@ async def _inspect(
             await asyncio.gather(*(source.subscribe(port) for port in ports))
             if isinstance(origin, SessionOptions):
                 progress.note(f"watching {_named(ports)} of {origin.target}; Ctrl-C ends it")
+            showing.begin()
             with suppress(asyncio.CancelledError):
-                await source.wait()
+                await _wait(source, showing)
         loss = source.loss
     finally:
-        view.finish()
+        await showing.leave()
         begun = [each for each in observations if each.session is not None]
         if begun:
             seen = sum(each.connections for each in begun)
             cut_short = any(each.cut_short for each in begun)
             counts = [each.counts for each in begun]
             progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
+    showing.check()
     if loss is not None:
         raise loss
+
+
+async def _wait(source: Source, showing: Showing) -> None:
+    """Wait for the end of the traffic, or until enough of it was seen.
+
+    Raises:
+        AgentLost: There is no more traffic to be had, though there should be.
+    """
+    waiting = [asyncio.create_task(each.wait(), name="wait for the end") for each in (source, showing)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if waiting[0].done():
+            await waiting[0]
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _release(observations: list[Observation]) -> None:
+    for each in observations:
+        each.release()

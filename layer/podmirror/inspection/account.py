@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from podmirror.stats import amount
 from podmirror.verdict import counted
 
 _LOSSES = {
@@ -45,3 +46,17 @@ def sentences(ledgers: Iterable[Mapping[str, int]], *, connections: int, cut_sho
     if cut_short:
         said.append("an agent was lost, so there may be more that nobody knows of")
     return [f"{sentence}." for sentence in said]
+
+
+def figures(ledgers: Iterable[Mapping[str, int]]) -> list[tuple[str, str]]:
+    """Give the ledger as lines below a live view: pairs of a name and a text."""
+    total: Counter[str] = Counter()
+    for ledger in ledgers:
+        total.update(ledger)
+    losses = [words.format(f"{total[name]:,}") for name, words in _LOSSES.items() if total[name]]
+    left_out = [words.format(f"{total[name]:,}") for name, words in _CHOICES.items() if total[name]]
+    said = [
+        ("seen", f"{counted(total['connections'], 'connection')}, {amount(total['bytes_seen'])}"),
+        ("lost", "; ".join(losses) or "nothing"),
+    ]
+    return said + ([("left out", "; ".join(left_out))] if left_out else [])

@@ -1,11 +1,12 @@
 """`-o connections`: a JSON line for each connection when it ends, with hashes and sizes of what was said, never content."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TextIO
 
+from podmirror.inspection.ending import Ending
+from podmirror.inspection.sink import Sink
 from podmirror_wire.frames import Closed, ConnectionFrame, Digest, Gap, Opened
 from podmirror_wire.values import CloseReason, Direction
 
@@ -56,8 +57,19 @@ class ConnectionLines:
 
     settings: Mapping[str, str] = {"initiator": "lengths", "responder": "lengths", "digests": "yes"}
 
-    def __init__(self, output: TextIO) -> None:
+    def __init__(
+        self, output: Sink, ending: Ending | None = None, on_enough: Callable[[], None] = lambda: None
+    ) -> None:
+        """Begin.
+
+        Args:
+            output: Where to.
+            ending: Knows how many are wanted; None for all.
+            on_enough: Called when so many were written.
+        """
         self._output = output
+        self._ending = ending or Ending()
+        self._on_enough = on_enough
         self._open: dict[tuple[str, int], _Connection] = {}
 
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
@@ -81,6 +93,8 @@ class ConnectionLines:
         """Write nothing: what is still open was not seen to its end, and the agent closes what it can."""
 
     def _write(self, pod: str, connection: _Connection, reason: CloseReason) -> None:
+        if not self._ending.take(1):
+            return
         opened = connection.opened
         sums = {_SENDER[direction]: connection.digests.get(direction) for direction in Direction}
         line: dict[str, object] = {
@@ -98,3 +112,5 @@ class ConnectionLines:
             line["pod"] = pod
         self._output.write(json.dumps(line) + "\n")
         self._output.flush()
+        if self._ending.reached:
+            self._on_enough()

@@ -1,5 +1,7 @@
 """What comes from one pod's agent, or from a file's: it goes to the view, and its counts to the account at the end."""
 
+from collections import Counter
+
 from podmirror.credit import Credit
 from podmirror.inspection.view import View
 from podmirror.session import Session
@@ -16,6 +18,8 @@ class Observation:
         self._view = view
         self._left = False
         self._credits: dict[int, Credit] = {}
+        self._owed: Counter[int] = Counter()
+        """Credit that is due, by connection."""
 
     def receive_frame(self, frame: ConnectionFrame) -> None:
         """Take the next frame of a connection."""
@@ -24,11 +28,19 @@ class Observation:
             self._credits[frame.connection] = Credit()
         self._view.receive_frame(self.pod, frame)
         if isinstance(frame, Data):
-            due = self._credits[frame.connection].take(len(frame.payload))
-            if due and self.session is not None:
-                self.session.link.give_credit(frame.connection, due)
+            self._owed[frame.connection] += self._credits[frame.connection].take(len(frame.payload))
+            if self._owed[frame.connection] and not self._view.is_full:
+                self.release()
         elif isinstance(frame, Closed):
             self._credits.pop(frame.connection, None)
+            self._owed.pop(frame.connection, None)
+
+    def release(self) -> None:
+        """Give the credit that was kept back while the view could take no more."""
+        for connection, due in self._owed.items():
+            if due and self.session is not None:
+                self.session.link.give_credit(connection, due)
+        self._owed.clear()
 
     def attach(self, session: Session) -> None:
         """Answer to this session from now on."""

@@ -12,6 +12,10 @@ class View(Protocol):
     settings: Mapping[str, str]
     """What the view asks of the agents (docs/protocol.md, Options)."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it can take no more for now: those who send get no credit until it can."""
+
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
         """Take the next frame of a connection of a pod; it must not block for long."""
 

@@ -1,0 +1,62 @@
+"""The options that say what is shown, and until when."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from podmirror.errors import UsageError
+from podmirror.inspection.ending import parse_duration
+from podmirror.inspection.showing import Viewing
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Duration(click.ParamType[float]):
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+_OPTIONS = [
+    click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "jsonl", "har", "connections"]),
+        default="text",
+        show_default=True,
+        help="What to write to stdout; text is a live table on a terminal, and a line for each exchange elsewhere.",
+    ),
+    click.option(
+        "-v", "--verbose", "verbosity", count=True, help="Add headers (-v), and bodies (-vv), to the text."
+    ),
+    click.option(
+        "--count",
+        type=click.IntRange(min=1),
+        help="End after so many exchanges, or connections of -o connections.",
+    ),
+    click.option("--duration", type=_Duration(), help="End after this time: 10s, 1m30s, 500ms."),
+]
+
+
+def view_options(command: Command) -> Command:
+    """Add the options; `take_viewing` takes them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def take_viewing(values: dict[str, Any]) -> Viewing:
+    """Take out of the options' values those that `view_options` added.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    viewing = Viewing(**{name: values.pop(name) for name in ("output", "verbosity", "count", "duration")})
+    if viewing.verbosity and viewing.output != "text":
+        raise UsageError(f"-v adds to the text; -o {viewing.output} holds everything that it can without")
+    return viewing

@@ -26,3 +26,7 @@ class CapturedPacket(NamedTuple):
     pod_time: int
     """Nanoseconds since 1970."""
     link: Link = Link.ETHERNET
+    packet_type: int = 0
+    """sll_pkttype of packet(7): 0 to the host, 1 broadcast, 2 multicast, 3 to another host, 4 outgoing."""
+    tag: bytes = b""
+    """A VLAN tag that the kernel took off behind the Ethernet addresses, 4 bytes."""

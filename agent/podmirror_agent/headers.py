@@ -38,6 +38,8 @@ def header_bytes(packet: memoryview, link: Link) -> int:
 
 
 def _end(packet: memoryview, link: Link) -> int:
+    place: int | None
+    start: int
     place, start = link.value
     try:
         if place is None:

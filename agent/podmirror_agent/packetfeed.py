@@ -103,6 +103,8 @@ class PacketFeed:
             self._outbox.send(Interface(index, LINKTYPES[packet.link], name))
         whole = self.mode is PacketMode.WHOLE
         size = len(packet.packet) if whole else header_bytes(packet.packet, packet.link)
+        if size > self.snaplen and not whole:
+            place = NOWHERE  # nothing can be filled in behind headers that are cut themselves
         # An interface that takes tags off is Ethernet's.
         tag = packet.tag if size >= _TAG_OFFSET else b""
         parts = (

@@ -24,6 +24,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import DROP_ALL, Instruction, program, why_not
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket, Way
@@ -125,7 +126,7 @@ class Capture:
         if interest.ports:
             self._attach(
                 program(
-                    _compile,
+                    compile_expression,
                     interest.ports,
                     self._control_port,
                     self._loopback,
@@ -141,7 +142,7 @@ class Capture:
 
     def why_not(self, expression: str) -> str:
         """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
-        return why_not(_compile, expression)
+        return why_not(compile_expression, expression)
 
     def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
         """Give the blocks that are ready to the mirror, at most `BLOCKS_PER_WAKE_UP` of them; `now` is monotonic seconds.
@@ -255,15 +256,3 @@ def _scapy_kept_from_the_disk() -> Iterator[None]:
                 del os.environ[variable]
             else:
                 os.environ[variable] = value
-
-
-def _compile(expression: str, link: int) -> list[Instruction]:
-    from scapy.arch.common import compile_filter, free_filter  # as above
-
-    try:
-        compiled = compile_filter(expression, linktype=link)
-    except Exception as error:  # scapy's own, which puts libpcap's words into brackets
-        raise ValueError(str(error).partition("' (")[2].rstrip(") ") or str(error)) from error
-    instructions = [(each.code, each.jt, each.jf, each.k) for each in compiled.bf_insns[: compiled.bf_len]]
-    free_filter(compiled)
-    return instructions

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podmirror_agent import filters
-from podmirror_agent.capture import _compile
+from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import DROP_ALL, HEADERS_LENGTH, WHOLE_LENGTH, Instruction, connection_class
 from tests.agent import bpf, packets
 
@@ -31,7 +31,7 @@ class Program:
 def compiled(*ports: int, responder_whole: bool = True, kept: int = 256, **further) -> Program:
     return Program(
         filters.program(
-            _compile,
+            compile_expression,
             frozenset(ports),
             CONTROL,
             LOOPBACK,
@@ -337,7 +337,7 @@ def test_control_connection_does_not_pass_by_an_expression():
 
 def test_ports_are_left_to_user_space_beside_a_long_expression():
     expression = " or ".join(f"port {port}" for port in range(50, 70))
-    assert not filters.why_not(_compile, expression)
+    assert not filters.why_not(compile_expression, expression)
 
     program = compiled(80, expression=expression, kept=100, others=True, responder_whole=False)
 
@@ -359,4 +359,4 @@ def test_ports_are_left_to_user_space_beside_a_long_expression():
     ids=["grammar", "value", "length"],
 )
 def test_expression_that_cannot_be_a_filter_is_explained(expression, words):
-    assert words in filters.why_not(_compile, expression)
+    assert words in filters.why_not(compile_expression, expression)

@@ -75,6 +75,7 @@ SESSION_TOTALS = frozenset(
         "cut_connections",
         "cut_bytes",
         "kernel_drops",
+        "packets_unsent",
         "sampled_out_connections",
         "shed_connections",
         "shed_bytes",

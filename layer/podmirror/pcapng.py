@@ -68,6 +68,11 @@ def interface_statistics(interface: int, time: int, options: Options) -> bytes:
     return _block(_STATISTICS, _STATISTICS_BODY.pack(interface, *_halves(time)), options)
 
 
+def is_packet(block: bytes) -> bool:
+    """Whether a block is a packet's."""
+    return block.startswith(_WORD.pack(_ENHANCED_PACKET))
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a file says of how it was made."""
@@ -168,11 +173,12 @@ class Section:
 
     def _describe(self, known: _Known) -> bytes:
         interface = known.described
+        name = "/".join(filter(None, (known.pod, interface.name)))
+        description = " of pod ".join(filter(None, (interface.name, known.pod)))
         options = [
-            (_NAME, f"{known.pod}/{interface.name}".encode()),
-            (_DESCRIPTION, f"{interface.name} of pod {known.pod}".encode()),
-            (_RESOLUTION, _NANOSECONDS),
+            (code, text.encode()) for code, text in ((_NAME, name), (_DESCRIPTION, description)) if text
         ]
+        options.append((_RESOLUTION, _NANOSECONDS))
         if self._origin.filter:
             options.append((_FILTER, _FILTER_TEXT + self._origin.filter.encode()))
         return interface_description(interface.linktype, self._origin.snaplen, options)

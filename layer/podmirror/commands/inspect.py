@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from podmirror.errors import UsageError
 from podmirror.inspection.account import sentences
 from podmirror.inspection.connections import ConnectionLines
 from podmirror.inspection.observation import Observation
-from podmirror.inspection.view import View
+from podmirror.inspection.view import NoView, View
 from podmirror.localagent import Reading
 from podmirror.options import (
     fraction,
@@ -22,9 +23,11 @@ from podmirror.options import (
     source_of,
     source_options,
 )
+from podmirror.packetoptions import Recording, packet_options, take_recording
+from podmirror.packetrecorder import PacketRecorder
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
-from podmirror.source import open_source
+from podmirror.source import Source, open_source
 from podmirror_wire.values import EVERY_PORT
 
 
@@ -40,22 +43,41 @@ from podmirror_wire.values import EVERY_PORT
     help="What to write to stdout.",
 )
 @sample_option
+@packet_options
+@click.option("--no-redact", is_flag=True, help="Let everything leave the pod as it is, secrets included.")
 @progress_option
-def command(ports: tuple[int, ...], output: str, sample: float, progress_style: Any, **options: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    ports: tuple[int, ...],
+    output: str,
+    sample: float,
+    no_redact: bool,
+    progress_style: Any,
+    **options: Any,
+) -> None:
     r"""Look at a target's traffic, or at a capture file's.
 
     \b
     podmirror inspect -t deployment/web -p 80
     podmirror inspect -r capture.pcapng -o connections
+    podmirror inspect -t pod/web --filter 'port 80 or udp' -w web.pcapng
+    podmirror inspect -t pod/web -w - | wireshark -k -i -
     """
     progress = Progress(progress_style)
-    view = _view(output)
+    recording = take_recording(options)
+    if recording.takes_stdout and ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
+        raise UsageError("-w - and -o both write to stdout; give -w a file")
+    view = NoView() if recording.takes_stdout else _view(output)
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
-    settings = dict(view.settings)
+    settings = dict(view.settings) | recording.settings(redacts=not no_redact)
+    if "redact" in settings and recording.file is not None:
+        settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
     if sample < 1:
         settings["sample"] = fraction(sample)
     reading = Reading("", subscriptions=len(wanted), settings=settings)
-    asyncio.run(_inspect(source_of(options, reading), wanted, view, progress))
+    asyncio.run(_inspect(source_of(options, reading), wanted, view, recording, progress))
 
 
 def _view(output: str) -> View:
@@ -65,7 +87,11 @@ def _view(output: str) -> View:
 
 
 async def _inspect(
-    origin: SessionOptions | Reading, ports: tuple[int, ...], view: View, progress: Progress
+    origin: SessionOptions | Reading,
+    ports: tuple[int, ...],
+    view: View,
+    recording: Recording,
+    progress: Progress,
 ) -> None:
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"
@@ -80,9 +106,10 @@ async def _inspect(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     observations: list[Observation] = []
+    packets = await recording.begin(dict(origin.settings)) if "packets" in origin.settings else None
 
     def join(pod: str) -> Observation:
-        observations.append(Observation(pod, view))
+        observations.append(Observation(pod, view, packets.join(pod) if packets is not None else None))
         return observations[-1]
 
     loss = None
@@ -91,14 +118,38 @@ async def _inspect(
             # All at once: a file is read as soon as the last port is subscribed.
             await asyncio.gather(*(source.subscribe(port) for port in ports))
             with suppress(asyncio.CancelledError):
-                await source.wait()
+                await _wait(source, packets)
         loss = source.loss
     finally:
         view.finish()
+        failure = await packets.finish() if packets is not None else None
         if observations:
             seen = sum(each.connections for each in observations)
             cut_short = any(each.cut_short for each in observations)
             counts = [each.counts for each in observations]
             progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
+            if packets is not None:
+                progress.tell(packets.sentences(counts))
+    if failure is not None:
+        raise failure
     if loss is not None:
         raise loss
+
+
+async def _wait(source: Source, packets: PacketRecorder | None) -> None:
+    """Wait for the end of the traffic, or of those who want its packets.
+
+    Raises:
+        AgentLost: There is no more traffic to be had, though there should be.
+    """
+    waiting = [asyncio.create_task(source.wait(), name="wait for the end")]
+    if packets is not None:
+        waiting.append(asyncio.create_task(packets.wait(), name="wait for the packets' end"))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if waiting[0].done():
+            await waiting[0]
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

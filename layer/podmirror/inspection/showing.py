@@ -22,13 +22,14 @@ from podmirror.inspection.lines import BODIES, PlainRenderer
 from podmirror.inspection.outlet import Outlet
 from podmirror.inspection.screen import Screen
 from podmirror.inspection.sink import Renderer
+from podmirror.inspection.view import NoView
 from podmirror.progress import Progress
 from podmirror_wire.frames import ConnectionFrame
 
 if TYPE_CHECKING:
     from podmirror.inspection.live import LiveRenderer
 
-Format = Literal["text", "jsonl", "har", "connections"]
+Format = Literal["text", "jsonl", "har", "connections", "nothing"]
 
 CLOSE_SECONDS = 5.0
 """For a slow reader to take the rest, at the end."""
@@ -52,7 +53,12 @@ class Viewing:
     @property
     def settings(self) -> Mapping[str, str]:
         """What the view asks of the agents."""
-        return (ConnectionLines if self.output == "connections" else ExchangeView).settings
+        match self.output:
+            case "connections":
+                return ConnectionLines.settings
+            case "nothing":
+                return NoView.settings
+        return ExchangeView.settings
 
 
 class Showing:
@@ -77,8 +83,12 @@ class Showing:
         self._outlet: Outlet | None = None
         self._screen: Screen | None = None
         self._live: LiveRenderer | None = None
+        self._view: ExchangeView | ConnectionLines | NoView
+        if viewing.output == "nothing":
+            self._view = NoView()
+            return
         if viewing.output == "text" and not viewing.verbosity and _draws():
-            self._view: ExchangeView | ConnectionLines = self._drawn()
+            self._view = self._drawn()
             return
         self._outlet = Outlet(
             sys.stdout,

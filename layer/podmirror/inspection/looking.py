@@ -1,0 +1,120 @@
+"""One look at traffic, from its source to what is shown and written of it, and to the account at the end."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+
+from podmirror.inspection.account import figures, sentences
+from podmirror.inspection.observation import Observation
+from podmirror.inspection.showing import Showing, Viewing
+from podmirror.localagent import Reading
+from podmirror.packetoptions import Recording
+from podmirror.packetrecorder import PacketRecorder
+from podmirror.progress import Progress
+from podmirror.session import SessionOptions
+from podmirror.source import Source, open_source
+from podmirror_wire.values import EVERY_PORT
+
+
+class Looking:
+    """Opens a source, shows and writes what comes of it, and says what was seen and lost."""
+
+    def __init__(self, origin: SessionOptions | Reading, ports: Sequence[int], progress: Progress) -> None:
+        self._origin = origin
+        self._ports = ports
+        self._progress = progress
+        self._observations: list[Observation] = []
+        self._packets: PacketRecorder | None = None
+
+    async def run(self, viewing: Viewing, recording: Recording) -> None:
+        """Look until there is no more, until it is enough, or until a signal.
+
+        Raises:
+            PodmirrorError: It could not be begun, was cut short, or what was seen could not be written.
+        """
+        _cancel_at_a_signal()
+        settings = dict(self._origin.settings)
+        showing = Showing(viewing, self._progress, on_room=self._release)
+        showing.figures = self._figures
+        self._packets = await recording.begin(settings) if "packets" in settings else None
+
+        def join(pod: str) -> Observation:
+            packets = self._packets.join(pod) if self._packets is not None else None
+            self._observations.append(Observation(pod, showing, packets))
+            return self._observations[-1]
+
+        failure = None
+        try:
+            async with open_source(self._origin, self._progress, join) as source:
+                await self._look(source, showing)
+        finally:
+            await showing.leave()
+            if self._packets is not None:
+                failure = await self._packets.finish()
+            self._tell_account()
+        showing.check()
+        if failure is not None:
+            raise failure
+        if source.loss is not None:
+            raise source.loss
+
+    async def _look(self, source: Source, showing: Showing) -> None:
+        # All at once: a file is read as soon as the last port is subscribed.
+        await asyncio.gather(*(source.subscribe(port) for port in self._ports))
+        if isinstance(self._origin, SessionOptions):
+            every = EVERY_PORT in self._ports
+            what = "every connection" if every else f"port {', '.join(map(str, self._ports))}"
+            self._progress.note(f"watching {what} of {self._origin.target}; Ctrl-C ends it")
+        showing.begin()
+        ends = [source.wait(), showing.wait()]
+        if self._packets is not None:
+            ends.append(self._packets.wait())
+        with suppress(asyncio.CancelledError):
+            await _first(ends)
+
+    def _figures(self) -> list[tuple[str, str]]:
+        return figures([each.counts for each in self._observations])
+
+    def _release(self) -> None:
+        for each in self._observations:
+            each.release()
+
+    def _tell_account(self) -> None:
+        begun = [each for each in self._observations if each.session is not None]
+        if not begun:
+            return
+        counts = [each.counts for each in begun]
+        cut_short = any(each.cut_short for each in begun)
+        seen = sum(each.connections for each in begun)
+        self._progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
+        if self._packets is not None:
+            self._progress.tell(self._packets.sentences(counts))
+
+
+def _cancel_at_a_signal() -> None:
+    working = asyncio.current_task()
+    assert working is not None, "a coroutine runs in a task"
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:  # a second Ctrl-C would only cost the account
+            stopped = True
+            working.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _first(ends: Sequence[Awaitable[None]]) -> None:
+    """Wait for the first of several ends, and raise what it raised."""
+    waiting = [asyncio.ensure_future(each) for each in ends]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

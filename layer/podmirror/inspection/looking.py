@@ -4,17 +4,20 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from podmirror.inspection.account import figures, sentences
 from podmirror.inspection.observation import Observation
 from podmirror.inspection.showing import Showing, Viewing
 from podmirror.localagent import Reading
 from podmirror.packetoptions import Recording
-from podmirror.packetrecorder import PacketRecorder
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 from podmirror.source import Source, open_source
 from podmirror_wire.values import EVERY_PORT
+
+if TYPE_CHECKING:
+    from podmirror.packetrecorder import PacketRecorder
 
 
 class Looking:

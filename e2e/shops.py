@@ -65,9 +65,10 @@ def is_counted(k8s: E2ECluster) -> bool:
 
 
 def jobs(k8s: E2ECluster) -> list[str]:
-    """Give the names of the Jobs of a namespace."""
+    """Give the names of a namespace's agents that are Jobs; other scenarios have Jobs, too."""
     batch = client.BatchV1Api(k8s.core.api_client)
-    return [job.metadata.name for job in batch.list_namespaced_job(k8s.namespace).items]
+    names = [job.metadata.name for job in batch.list_namespaced_job(k8s.namespace).items]
+    return [name for name in names if name.startswith("podmirror-")]
 
 
 def pod_is_gone(k8s: E2ECluster, name: str) -> bool:

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,15 +64,16 @@ def command(*arguments: str, ports: tuple[int, ...] = PORTS) -> list[str]:
 
 
 def line_with(process: subprocess.Popen[str], text: str) -> str:
-    """Give the first line of its log that has this text."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        ready, _, _ = select.select([process.stderr], [], [], max(deadline - time.monotonic(), 0))
-        assert ready, f"the log does not say {text!r}"
-        line = process.stderr.readline()
-        assert line, f"the program ended without {text!r}"
-        if text in line:
-            return line
+    """Give the first line of its log that has this text; a program that is silent for too long is killed."""
+    impatience = threading.Timer(DEADLINE_SECONDS, process.kill)
+    impatience.start()
+    try:
+        for line in process.stderr:
+            if text in line:
+                return line
+    finally:
+        impatience.cancel()
+    pytest.fail(f"the program ended without {text!r}")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """Start an agent as a Job, and take it away again.
 
 A Job that Pod Security or a quota forbids is created without an error: only its pod is refused, and that stands in the Job's
-events. So they are read until there is a pod.
+events. So they are read until there is a pod. Where they may not be read, the Job's status still shows that its controller has
+tried: it sets `startTime` once it has looked at the Job, and writes that behind its try to make the pod (syncJob in
+pkg/controller/job/job_controller.go).
 """
 
 import asyncio
@@ -21,8 +23,9 @@ from podmirror.placement import Placement
 POD_SECONDS = 20.0
 """For the Job controller to make the Job's pod, or to say why it cannot."""
 
-WARNED_SECONDS = 2.0
-"""The same where the server warned of Pod Security and events may not be read: the user should hear it within five seconds."""
+UNTOLD_SECONDS = 2.0
+"""For the pod of a Job whose events may not be read, once the server has warned or the controller has tried: the user should
+hear of a refusal within five seconds."""
 
 REMOVE_SECONDS = 3.0
 """For the server to delete a Job; Ctrl-C should not wait longer for it, and the Job goes by itself, only later."""
@@ -111,8 +114,8 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) 
             await _raise_if_refused(cluster, place)
         except Refusal as refusal:
             unread = refusal.message
-            if suspected:
-                deadline = min(deadline, began + WARNED_SECONDS)
+            if suspected or await _was_tried(cluster, place):
+                deadline = min(deadline, began + UNTOLD_SECONDS)
         await asyncio.sleep(_POLL_SECONDS)
     raise _without_pod(place, time.monotonic() - began, unread, suspected)
 
@@ -125,12 +128,21 @@ def _without_pod(place: JobPlace, seconds: float, unread: str, suspected: str) -
         )
     if unread:
         return NotStarted(
-            f"{what}, and its events, which say why, may not be read: {unread}; ask your cluster's administrator to apply "
-            "what `podmirror rbac --agent job` prints"
+            f"{what}: a quota or a policy may refuse it, which its events tell, and they may not be read: {unread}; ask your "
+            "cluster's administrator to apply what `podmirror rbac --agent job` prints"
         )
     return NotStarted(
         f"{what}, and its events do not say why; see `kubectl get events -n {place.namespace}`, and try again"
     )
+
+
+async def _was_tried(cluster: Cluster, place: JobPlace) -> bool:
+    """Whether the Job controller has tried to make the pod; False where that may not be read."""
+    try:
+        job = await cluster.call(cluster.batch.read_namespaced_job, place.name, place.namespace)
+    except Refusal:
+        return False
+    return job.status.start_time is not None
 
 
 async def _raise_if_refused(cluster: Cluster, place: JobPlace) -> None:

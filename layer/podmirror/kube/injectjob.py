@@ -32,6 +32,8 @@ REMOVE_SECONDS = 3.0
 
 _POLL_SECONDS = 0.25
 
+_APPLY = "ask your cluster's administrator to apply what `podmirror rbac --agent job` prints"
+
 
 @dataclass(frozen=True, slots=True)
 class StartedJob:
@@ -55,8 +57,8 @@ async def start_job(
     """
     if target.container_id is None:
         raise NotStarted(
-            f"no container of {target} runs, so a Job on its node finds nothing to look for; wait until one does, or try "
-            "--agent ephemeral"
+            f"no container of {target} runs, so a Job on its node finds nothing to look for",
+            "wait until one does, or try --agent ephemeral",
         )
     namespace = placement.agent_namespace or target.namespace
     place = JobPlace(namespace, spec.name, spec.image, target.node)
@@ -104,10 +106,7 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) 
                 label_selector=f"batch.kubernetes.io/job-name={place.name}",
             )
         except Refusal as refusal:
-            raise NotStarted(
-                f"cannot look for the pod of {place}: {refusal.message}; ask your cluster's administrator to apply what "
-                "`podmirror rbac --agent job` prints"
-            ) from refusal
+            raise NotStarted(f"cannot look for the pod of {place}: {refusal.message}", _APPLY) from refusal
         if pods.items:
             return str(pods.items[0].metadata.name)
         try:
@@ -123,16 +122,15 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) 
 def _without_pod(place: JobPlace, seconds: float, unread: str, suspected: str) -> NotStarted:
     what = f"{place} has no pod after {seconds:.0f} s"
     if unread and suspected:
-        return NotStarted(
-            f"{what}, and the server warned that it {suspected}; {_next_step(suspected, place)}"
-        )
+        return NotStarted(f"{what}, and the server warned that it {suspected}", _next_step(suspected, place))
     if unread:
         return NotStarted(
-            f"{what}: a quota or a policy may refuse it, which its events tell, and they may not be read: {unread}; ask your "
-            "cluster's administrator to apply what `podmirror rbac --agent job` prints"
+            f"{what}: a quota or a policy may refuse it, which its events tell, and they may not be read: {unread}",
+            _APPLY,
         )
     return NotStarted(
-        f"{what}, and its events do not say why; see `kubectl get events -n {place.namespace}`, and try again"
+        f"{what}, and its events do not say why",
+        f"see `kubectl get events -n {place.namespace}`, and try again",
     )
 
 
@@ -154,7 +152,7 @@ async def _raise_if_refused(cluster: Cluster, place: JobPlace) -> None:
     for event in events.items:
         words = refusal_by_event(event)
         if words:
-            raise NotStarted(f"the pod of {place} was refused: {words}; {_next_step(words, place)}")
+            raise NotStarted(f"the pod of {place} was refused: {words}", _next_step(words, place))
 
 
 def _next_step(words: str, place: JobPlace) -> str:
@@ -183,11 +181,9 @@ def _explained(place: JobPlace, refusal: Refusal) -> NotStarted:
     words = (refusal.message.splitlines() or ["no reason was given"])[0]
     what = f"{place} could not be created: {words}"
     if refusal.reason == "NotFound":
-        return NotStarted(f"{what}; create the namespace, or name another with --agent-namespace")
+        return NotStarted(what, "create the namespace, or name another with --agent-namespace")
     if refusal.reason == "Forbidden" and " cannot " in words:
-        return NotStarted(
-            f"{what}; ask your cluster's administrator to apply what `podmirror rbac --agent job` prints"
-        )
+        return NotStarted(what, _APPLY)
     if refusal.reason == "AlreadyExists":
-        return NotStarted(f"{what}; give another --agent-name, or none")
+        return NotStarted(what, "give another --agent-name, or none")
     return NotStarted(what)

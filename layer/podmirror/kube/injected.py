@@ -33,7 +33,7 @@ START_SECONDS = 60.0
 EVENT_SECONDS = 0.5
 
 LOOK_SECONDS = 1.0
-"""Between two looks at a pod that is watched: a watch comes from the API server's cache, which was seen to lag by half a minute."""
+"""Between two looks at a pod that is watched: a watch comes from the API server's cache, which may lag by half a minute."""
 
 _RETRY_SECONDS = 0.15
 

@@ -9,6 +9,7 @@ import yaml
 from e2e.cluster import E2ECluster, until
 from e2e.running import refusal, run
 from e2e.sessions import Podmirror
+from e2e.shops import jobs, shop
 from e2e.users import User, make_user
 
 TARGET = "deployment/app"
@@ -74,6 +75,34 @@ def test_doctor_names_every_rule_that_is_missing(dev: User, agent: str) -> None:
             return missing == removed
 
         until(named, f"doctor names {removed} and nothing else", seconds=10)
+
+
+def test_a_quota_is_suspected_within_five_seconds_by_whoever_may_not_read_events(
+    k8s: E2ECluster, tmp_path
+) -> None:
+    with shop(k8s, "uneventful", quota={"pods": "1"}) as place:
+        dev = make_user(place, "dev", tmp_path)
+        manifests = run(dev.cluster, "rbac", "--agent", "job", "-t", "pod/app", "-n", place.namespace).stdout
+        rules = next(yaml.safe_load_all(manifests))["rules"]
+        dev.apply(
+            manifests,
+            without=next(number for number, rule in enumerate(rules) if "events" in rule["resources"]),
+        )
+        options = ["--agent", "job", "-p", "8080:3999"]
+        until(lambda: may_create_jobs(dev), "the permissions hold", seconds=10)
+
+        said = refusal(dev.cluster, "mirror", *dev.cluster.session_arguments("pod/app"), *options)
+
+        assert "has no pod after 2 s: a quota or a policy may refuse it" in said
+        assert 'cannot list resource "events"' in said
+        assert "`podmirror rbac --agent job`" in said
+        assert not jobs(place)
+
+
+def may_create_jobs(user: User) -> bool:
+    done = run(user.cluster, "doctor", "-t", "pod/app", "-n", user.admin.namespace, "-o", "json")
+    (job,) = (each for each in json.loads(done.stdout)["modes"] if each["mode"] == "job")
+    return all(each["resource"] == "events" for each in job["missing"])
 
 
 def test_what_doctor_says_to_apply_makes_it_work(dev: User) -> None:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from kubernetes import client
 
 from e2e.cluster import E2ECluster, until
-from e2e.running import refusal
+from e2e.running import refusal, run
 from e2e.sessions import Podmirror
 
 IDLE = "import time; time.sleep(600)"
@@ -179,6 +180,77 @@ def test_a_pod_of_a_windows_node_is_refused(k8s: E2ECluster) -> None:
         k8s.core.delete_namespaced_pod("panes", k8s.namespace, grace_period_seconds=0)
     finally:
         k8s.core.delete_node(node)
+
+
+@contextmanager
+def pod_by_hand(k8s: E2ECluster, name: str, container_id: str, **spec: object) -> Iterator[str]:
+    """Make a pod that looks as if it ran, on a node that is none; give it as a target."""
+    node = f"{name}-{k8s.namespace}"
+    k8s.core.create_node({"metadata": {"name": node, "labels": {"kubernetes.io/os": "linux"}}})
+    try:
+        container = {"name": "app", "image": "app"}
+        whole = {"nodeName": node, "containers": [container], "tolerations": [{"operator": "Exists"}], **spec}
+        k8s.core.create_namespaced_pod(k8s.namespace, {"metadata": {"name": name}, "spec": whole})
+        running = {"startedAt": "2020-01-01T00:00:00Z"}
+        app = {
+            "name": "app",
+            "image": "app",
+            "imageID": "app",
+            "ready": True,
+            "restartCount": 0,
+            "started": True,
+        }
+        status = {
+            "phase": "Running",
+            "podIP": "10.0.0.9",
+            "podIPs": [{"ip": "10.0.0.9"}],
+            "containerStatuses": [{**app, "containerID": container_id, "state": {"running": running}}],
+        }
+        k8s.core.patch_namespaced_pod_status(name, k8s.namespace, {"status": status})
+        yield f"pod/{name}"
+        k8s.core.delete_namespaced_pod(name, k8s.namespace, grace_period_seconds=0)
+    finally:
+        k8s.core.delete_node(node)
+
+
+def test_the_default_capabilities_of_cri_o_are_not_relied_on(k8s: E2ECluster) -> None:
+    level = "pod-security.kubernetes.io/enforce"
+    with pod_by_hand(k8s, "of-cri-o", "cri-o://" + "ab" * 32) as target:
+        k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: "baseline"}}})
+        try:
+            said = refusal(k8s, *mirror(k8s, target, *EPHEMERAL))
+        finally:
+            k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: None}}})
+        left = k8s.core.read_namespaced_pod("of-cri-o", k8s.namespace).spec.ephemeral_containers
+
+    assert 'violates PodSecurity "baseline:latest"' in said
+    assert "the default capabilities of its runtime, CRI-O, lack NET_RAW" in said
+    assert not left
+
+
+def test_a_user_namespace_is_said(k8s: E2ECluster) -> None:
+    with pod_by_hand(k8s, "mapped", "containerd://" + "ab" * 32, hostUsers=False) as target:
+        done = run(k8s, "doctor", "-t", target, "-n", k8s.namespace)
+
+    assert "has a user namespace of its own (hostUsers: false)" in done.stdout
+
+
+def test_a_job_needs_a_container_that_runs(k8s: E2ECluster) -> None:
+    container = {"name": "app", "image": k8s.app_image, "imagePullPolicy": "IfNotPresent"}
+    failing = {**container, "command": ["python3", "-c", "raise SystemExit(1)"]}
+    body = {"metadata": {"name": "gone"}, "spec": {"containers": [failing]}}
+    k8s.core.create_namespaced_pod(k8s.namespace, body)
+
+    def waits() -> bool:
+        (status,) = k8s.core.read_namespaced_pod("gone", k8s.namespace).status.container_statuses or [None]
+        return status is not None and status.restart_count > 0 and status.state.waiting is not None
+
+    until(waits, "its container is waited for")
+
+    said = refusal(k8s, *mirror(k8s, "pod/gone", "--agent", "job"))
+
+    assert "runs, so a Job on its node finds nothing to look for; wait until one does" in said
+    k8s.core.delete_namespaced_pod("gone", k8s.namespace, grace_period_seconds=0)
 
 
 # Memory.

@@ -5,8 +5,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from e2e.cluster import CLIENT, LOCAL, E2ECluster, code, until
+from e2e.bodies import drive, expected, received
+from e2e.cluster import APP, CLIENT, LOCAL, E2ECluster, code, until
 from e2e.sessions import Podmirror
+from e2e.workloads import replicated, restart
 
 REQUESTS = 400
 
@@ -42,3 +44,41 @@ def test_a_session_survives_a_restart_of_the_api_server(
     assert json.loads(ledger.read_text())["lost_bytes"] == 0
     after = k8s.core.read_namespaced_pod(pod.metadata.name, k8s.namespace)
     assert len(after.spec.ephemeral_containers) == entries + 1
+
+
+def test_a_session_survives_rollouts_and_a_restart_of_the_api_server(
+    k8s: E2ECluster, local_port: int, tmp_path: Path
+) -> None:
+    replicated(k8s, "Deployment", "lasting", APP)
+    ledger = tmp_path / "ledger.json"
+    arguments = ["exec", *k8s.session_arguments("deployment/lasting"), "-p", f"8080:{local_port}"]
+    arguments += ["--ledger", str(ledger), "--", sys.executable, "-c", code(LOCAL), str(local_port)]
+    with Podmirror(k8s, *arguments) as podmirror:
+        podmirror.until_said("subscribed: port 8080")
+
+        def deliver(round_: int) -> None:
+            drive(k8s, f"client-lasting-{round_}", round_, 20, app="lasting")
+            until(lambda: len(podmirror.out.splitlines()) == 20 * round_, "all requests have arrived")
+            latest = "".join(podmirror.out.splitlines(keepends=True)[-20:])
+            assert received(latest) == expected(round_, 20)
+
+        def roll(times: int) -> None:
+            restart(k8s, "Deployment", "lasting", now=str(times))
+            until(lambda: podmirror.err.count("moved on from pod") == times, "the session has moved")
+            until(lambda: len(k8s.ready_pods("lasting")) == 1, "the old pod is gone")
+
+        deliver(1)
+        roll(1)
+        deliver(2)
+        k8s.restart_apiserver()
+        podmirror.until_said("resumed after")
+        deliver(3)
+        roll(2)
+        deliver(4)
+        assert podmirror.process.poll() is None
+        podmirror.interrupt()
+        said = podmirror.err
+
+    assert said.count("injected ephemeral container") == 3, "one for each pod"
+    found = json.loads(ledger.read_text())
+    assert (found["lost_bytes"], len(found["moves"]), len(found["pods"])) == (0, 2, 3)

@@ -70,11 +70,10 @@ def replicated(
     until(lambda: len(k8s.ready_pods(name)) == (replicas or 1), f"{kind} {name} is ready")
 
 
-def restart(k8s: E2ECluster, kind: str, name: str) -> None:
+def restart(k8s: E2ECluster, kind: str, name: str, *, now: str = "now") -> None:
     """Do what `kubectl rollout restart` does."""
-    patch = {
-        "spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}
-    }
+    annotations = {"kubectl.kubernetes.io/restartedAt": now}
+    patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
     method = {
         "Deployment": k8s.apps.patch_namespaced_deployment,
         "StatefulSet": k8s.apps.patch_namespaced_stateful_set,

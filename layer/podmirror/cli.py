@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -101,7 +102,12 @@ def _option_names(ctx: click.Context) -> dict[str, list[str]]:
 
 def main() -> int:
     """Run the command line and give its exit code."""
-    code = _run()
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # another one, while the first was answered
+        code = INTERRUPTED
+    # All is said and done. An interrupt in Python's shutdown would end in a traceback of whoever is just cleaning up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if threading.active_count() > 1:
         # A daemon thread may be inside the Kubernetes client. Python's shutdown would end it in the middle of compiled
         # code, which aborts the process on that; so this process ends without Python's shutdown.

@@ -9,7 +9,8 @@ PodmirrorError
 ├── NotStarted      5  refused, or something that is needed is missing
 └── OutputLost      6  what was seen cannot be written any more
 
-Every message is one sentence or two that name the object, the server's own words where there are any, and the next step.
+Every message is one sentence or two that name the object, the server's own words where there are any, and the next step. Only
+where several ways were tried it is a line for each of them, and one for what to do.
 """
 
 
@@ -49,6 +50,12 @@ class NotStarted(PodmirrorError):
     """The session was refused, or something that it needs is missing."""
 
     exit_code = 5
+
+    def __init__(self, reason: str, step: str = "") -> None:
+        super().__init__(f"{reason}; {step}" if step else reason)
+        self.reason = reason
+        self.step = step
+        """What to do about it, if it is not in the reason."""
 
 
 class OutputLost(PodmirrorError):

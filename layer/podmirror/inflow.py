@@ -66,8 +66,8 @@ class Inflow:
 
     @property
     def connected(self) -> bool:
-        """Whether an agent is heard of."""
-        return self.session is not None and not self.session.lost
+        """Whether there is a tunnel to an agent; not while a lost one is opened again."""
+        return self.session is not None and self.session.connected
 
     def take_stock(self) -> LayerLedger:
         """Give a copy of the ledger in which the open connections are counted as they stand."""

@@ -97,7 +97,9 @@ class LedgerCollector(Collector):
         self._lost = max(self._lost, stock.live.lost)
         yield InfoMetricFamily("podmirror_build", "The release.", value={"version": __version__})
         yield GaugeMetricFamily(
-            "podmirror_agent_connected", "Whether there is an agent: 1 or 0.", value=int(stock.connected)
+            "podmirror_agent_connected",
+            "Whether there is a tunnel to an agent: 1 or 0.",
+            value=int(stock.connected),
         )
         ended = CounterMetricFamily(
             "podmirror_connections",

@@ -95,6 +95,7 @@ class Session:
             link.send_options(dict(settings))
         if reopening is not None:
             link.ask_for_replay()
+        self._reopens = False
         self._running = asyncio.create_task(self._talk(), name="link")
         self._unanswered = False
 
@@ -111,6 +112,11 @@ class Session:
     def lost(self) -> bool:
         """Whether the conversation ended without a goodbye of ours, or with one that was not answered."""
         return self.loss is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a tunnel to the agent, as far as is known."""
+        return not self._reopens and not self.lost
 
     async def subscribe(self, port: int) -> None:
         """Ask for the connections of a port of the pod; returns when the agent watches it.
@@ -163,7 +169,9 @@ class Session:
             except TunnelLost as lost:
                 if self._reopening is None:
                     raise
+                self._reopens = True
                 await self._reopening.resume(self.link, lost)
+                self._reopens = False
 
 
 @asynccontextmanager

@@ -248,7 +248,11 @@ def ending(monkeypatch):
 
         monkeypatch.setattr(cli, "podmirror", type("Group", (), {"main": staticmethod(run)}))
         monkeypatch.setattr(cli.threading, "active_count", lambda: 1)
-        return cli.main()
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            return cli.main()
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     return end
 
@@ -287,6 +291,30 @@ def test_a_fault_of_our_own_can_be_seen(ending, monkeypatch):
 
     with pytest.raises(ZeroDivisionError):
         ending(ZeroDivisionError("oh"))
+
+
+def test_interrupts_during_the_shutdown_are_not_heard():
+    program = (
+        "import atexit, os, signal, sys; sys.argv = ['podmirror', '--version']\n"
+        "from podmirror.cli import main\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), print('cleaned up')))\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("cleaned up\n")
+
+
+def test_an_interrupt_while_another_is_answered(ending, monkeypatch):
+    def answer(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_say", answer)
+
+    assert ending(NotStarted("why")) == 130
 
 
 def test_with_a_thread_left_the_process_ends_all_the_same(tmp_path):

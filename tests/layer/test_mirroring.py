@@ -29,6 +29,7 @@ class FakeSession:
         self.subscribed: list[int] = []
         self.credit: list[tuple[int, int]] = []
         self.lost = False
+        self.connected = True
         self.moves = []
         self.link = SimpleNamespace(
             restarts=0,

@@ -76,6 +76,21 @@ async def spoken(capsys, text: str) -> list[str]:
     return [line.removeprefix("podmirror: ") for line in whole.splitlines()]
 
 
+async def test_a_session_is_not_connected_while_its_tunnel_is_opened_again(capsys):
+    near, far = stream_pair()
+    ways = Ways(*[NotStarted("the API server cannot be reached")] * 3, near)
+    async with session_by(ways) as (session, agent):
+        assert session.connected
+        await agent.stream.close()
+        await until(lambda: ways.tried > 1)
+        assert not session.connected
+        assert not session.lost
+
+        await answer(far, Resumed(0), Ledger({"gaps": 0}))
+        await spoken(capsys, "resumed after")
+        assert session.connected
+
+
 async def test_what_happened_is_told_in_two_lines(capsys):
     near, far = stream_pair()
     ways = Ways(NotStarted("refused"), TunnelLost("broken"), near)

@@ -36,7 +36,6 @@ class Following:
         self.namespace = cluster.namespace
         self._watched = ""
         self._guessed: set[str | None] = set()
-        """Containers of which it was said that they are a guess."""
         """Containers that were guessed, which is said once and not of every pod."""
 
     @classmethod

@@ -60,26 +60,42 @@ async def inject(
     Raises:
         NotStarted: It was refused in every way that was to be tried; with the server's words for each.
     """
-    refusals: list[NotStarted] = []
+    ephemeral: _Refused | None = None
     if placement.kind is not AgentKind.JOB:
         try:
             return await _inject_ephemeral(cluster, target, spec)
         except _Refused as refused:
-            refusals.append(NotStarted(str(refused)))
             if placement.kind is AgentKind.EPHEMERAL:
-                raise refusals[0] from refused
+                raise NotStarted(refused.reason, refused.step or _ELSEWHERE) from refused
+            ephemeral = refused
     try:
         started = await start_job(cluster, target, spec, placement)
-    except NotStarted as refused:
-        if not refusals:
+    except NotStarted as job:
+        if ephemeral is None:
             raise
-        raise NotStarted(f"{refusals[0]}; and as a Job: {refused}") from refused
-    notes = [f"the agent is a Job, since {refusal}" for refusal in refusals]
-    return Injection(started.agent, str(started.place), tuple(notes), started.remove)
+        raise _refused_in_every_way(target, ephemeral, job) from job
+    notes = (f"the agent is a Job, since {ephemeral.reason}",) if ephemeral is not None else ()
+    return Injection(started.agent, str(started.place), notes, started.remove)
 
 
-class _Refused(Exception):
-    """The API server refused an ephemeral container; the sentence says what is to be done about it."""
+_ELSEWHERE = "a Job may be admitted (--agent job), and `podmirror doctor` tells whether it is"
+"""What to do where an ephemeral container was asked for, and nothing can be done for that."""
+
+
+class _Refused(NotStarted):
+    """An ephemeral container was refused, and another kind of agent may not be."""
+
+
+def _refused_in_every_way(target: ResolvedTarget, ephemeral: NotStarted, job: NotStarted) -> NotStarted:
+    """Tell each way with its reason in a line of its own, and then what to do about either."""
+    steps = [step for step in (ephemeral.step, job.step) if step] or ["see `podmirror doctor`"]
+    lines = (
+        f"no agent can be put beside {target}",
+        f"ephemeral container: {ephemeral.reason}",
+        f"Job: {job.reason}",
+        *(f"{'or' if number else 'next'}: {step}" for number, step in enumerate(steps)),
+    )
+    return NotStarted("\n  ".join(lines))
 
 
 async def _inject_ephemeral(cluster: Cluster, target: ResolvedTarget, spec: AgentSpec) -> Injection:
@@ -143,16 +159,16 @@ def _explained(agent: InjectedAgent, refusal: Refusal) -> Exception:
     if refusal.reason == "NotFound":
         return NotStarted(f"{what}: {words}; it was deleted meanwhile, try again")
     if refusal.reason == "Forbidden" and "PodSecurity" in words:
-        return _Refused(
-            f"{what}: {words}; no capture is possible under this policy from inside the pod: `podmirror doctor` tells what is"
-        )
+        return _Refused(f"{what}: {words}; no capture is possible under this policy from inside the pod")
     if "denied" in words or "failed calling webhook" in words:
         return _Refused(
-            f"{what}: {words}; a policy of this cluster stands in the way: ask whoever keeps it, or see `podmirror doctor`"
+            f"{what}: {words}",
+            "a policy of this cluster stands in the way: ask whoever keeps it, or see `podmirror doctor`",
         )
     if refusal.reason == "Forbidden":
         return _Refused(
-            f"{what}: {words}; it needs the verb patch on pods/ephemeralcontainers: ask your cluster's administrator to apply "
-            "what `podmirror rbac --agent ephemeral` prints"
+            f"{what}: {words}",
+            "it needs the verb patch on pods/ephemeralcontainers: ask your cluster's administrator to apply what "
+            "`podmirror rbac --agent ephemeral` prints",
         )
     return _Refused(f"{what}: {words}")

@@ -31,6 +31,10 @@ POST_MORTEM_SECONDS = 0.8
 
 START_SECONDS = 60.0
 EVENT_SECONDS = 0.5
+
+LOOK_SECONDS = 1.0
+"""Between two looks at a pod that is watched: a watch comes from the API server's cache, which may lag by half a minute."""
+
 _RETRY_SECONDS = 0.15
 
 _PASSING = (HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT)
@@ -54,16 +58,22 @@ class InjectedAgent:
         return f"pod {self.namespace}/{self.pod}"
 
     async def wait_until_running(self) -> None:
-        """Watch the container until it runs.
+        """Watch the container, and look at it now and then, until it runs.
 
         Raises:
             NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
         """
         try:
             async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as group:
-                events = group.create_task(self._watch_events(), name="watch events")
-                await self._watch_status()
-                events.cancel()
+                running = asyncio.Event()
+                tasks = [
+                    group.create_task(self._watch_events(), name="watch events"),
+                    group.create_task(self._watch_status(running), name="watch the agent"),
+                    group.create_task(self._look_at_status(running), name="look at the agent"),
+                ]
+                await running.wait()
+                for task in tasks:
+                    task.cancel()
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         except TimeoutError:
@@ -74,20 +84,37 @@ class InjectedAgent:
                 f"-n {self.namespace}`"
             ) from None
 
-    async def _watch_status(self) -> None:
-        while True:
+    async def _watch_status(self, running: asyncio.Event) -> None:
+        while not running.is_set():
             async for change, pod in self._changes():
-                if change == "DELETED" or pod.metadata.deletion_timestamp is not None:
-                    raise NotStarted(
-                        f"{self.place} is being deleted, so no agent starts in it; choose another pod"
-                    )
-                unplaced = why_unplaced(pod)
-                if unplaced:
-                    raise NotStarted(f"the agent {self.spec.name} in {self.place} cannot start: {unplaced}")
-                state = state_of(pod, self.spec.name)
-                if state.phase is Phase.RUNNING:
+                if self._runs_in(pod, deleted=change == "DELETED"):
+                    running.set()
                     return
-                self._raise_if_over(state)
+
+    async def _look_at_status(self, running: asyncio.Event) -> None:
+        while not running.is_set():
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                pod = await self.cluster.call(self.cluster.core.read_namespaced_pod, self.pod, self.namespace)
+            except (Refusal, NotStarted):  # the watch tells of what lasts
+                continue
+            if self._runs_in(pod):
+                running.set()
+
+    def _runs_in(self, pod: Any, *, deleted: bool = False) -> bool:  # kubernetes has no types
+        """Tell whether it runs.
+
+        Raises:
+            NotStarted: It never will.
+        """
+        if deleted or pod.metadata.deletion_timestamp is not None:
+            raise NotStarted(f"{self.place} is being deleted, so no agent starts in it; choose another pod")
+        unplaced = why_unplaced(pod)
+        if unplaced:
+            raise NotStarted(f"the agent {self.spec.name} in {self.place} cannot start: {unplaced}")
+        state = state_of(pod, self.spec.name)
+        self._raise_if_over(state)
+        return state.phase is Phase.RUNNING
 
     async def _changes(self) -> AsyncIterator[tuple[str, Any]]:
         try:

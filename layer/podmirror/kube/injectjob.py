@@ -1,7 +1,9 @@
 """Start an agent as a Job, and take it away again.
 
 A Job that Pod Security or a quota forbids is created without an error: only its pod is refused, and that stands in the Job's
-events. So they are read until there is a pod.
+events. So they are read until there is a pod. Where they may not be read, the Job's status still shows that its controller has
+tried: it sets `startTime` once it has looked at the Job, and writes that behind its try to make the pod (syncJob in
+pkg/controller/job/job_controller.go).
 """
 
 import asyncio
@@ -21,13 +23,16 @@ from podmirror.placement import Placement
 POD_SECONDS = 20.0
 """For the Job controller to make the Job's pod, or to say why it cannot."""
 
-WARNED_SECONDS = 2.0
-"""The same where the server warned of Pod Security and events may not be read: the user should hear it within five seconds."""
+UNTOLD_SECONDS = 2.0
+"""For the pod of a Job whose events may not be read, once the server has warned or the controller has tried: the user should
+hear of a refusal within five seconds."""
 
 REMOVE_SECONDS = 3.0
 """For the server to delete a Job; Ctrl-C should not wait longer for it, and the Job goes by itself, only later."""
 
 _POLL_SECONDS = 0.25
+
+_APPLY = "ask your cluster's administrator to apply what `podmirror rbac --agent job` prints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ async def start_job(
     """
     if target.container_id is None:
         raise NotStarted(
-            f"no container of {target} runs, so a Job on its node finds nothing to look for; wait until one does, or try "
-            "--agent ephemeral"
+            f"no container of {target} runs, so a Job on its node finds nothing to look for",
+            "wait until one does, or try --agent ephemeral",
         )
     namespace = placement.agent_namespace or target.namespace
     place = JobPlace(namespace, spec.name, spec.image, target.node)
@@ -101,18 +106,15 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) 
                 label_selector=f"batch.kubernetes.io/job-name={place.name}",
             )
         except Refusal as refusal:
-            raise NotStarted(
-                f"cannot look for the pod of {place}: {refusal.message}; ask your cluster's administrator to apply what "
-                "`podmirror rbac --agent job` prints"
-            ) from refusal
+            raise NotStarted(f"cannot look for the pod of {place}: {refusal.message}", _APPLY) from refusal
         if pods.items:
             return str(pods.items[0].metadata.name)
         try:
             await _raise_if_refused(cluster, place)
         except Refusal as refusal:
             unread = refusal.message
-            if suspected:
-                deadline = min(deadline, began + WARNED_SECONDS)
+            if suspected or await _was_tried(cluster, place):
+                deadline = min(deadline, began + UNTOLD_SECONDS)
         await asyncio.sleep(_POLL_SECONDS)
     raise _without_pod(place, time.monotonic() - began, unread, suspected)
 
@@ -120,17 +122,25 @@ async def _wait_for_pod(cluster: Cluster, place: JobPlace, warnings: list[str]) 
 def _without_pod(place: JobPlace, seconds: float, unread: str, suspected: str) -> NotStarted:
     what = f"{place} has no pod after {seconds:.0f} s"
     if unread and suspected:
-        return NotStarted(
-            f"{what}, and the server warned that it {suspected}; {_next_step(suspected, place)}"
-        )
+        return NotStarted(f"{what}, and the server warned that it {suspected}", _next_step(suspected, place))
     if unread:
         return NotStarted(
-            f"{what}, and its events, which say why, may not be read: {unread}; ask your cluster's administrator to apply "
-            "what `podmirror rbac --agent job` prints"
+            f"{what}: a quota or a policy may refuse it, which its events tell, and they may not be read: {unread}",
+            _APPLY,
         )
     return NotStarted(
-        f"{what}, and its events do not say why; see `kubectl get events -n {place.namespace}`, and try again"
+        f"{what}, and its events do not say why",
+        f"see `kubectl get events -n {place.namespace}`, and try again",
     )
+
+
+async def _was_tried(cluster: Cluster, place: JobPlace) -> bool:
+    """Whether the Job controller has tried to make the pod; False where that may not be read."""
+    try:
+        job = await cluster.call(cluster.batch.read_namespaced_job, place.name, place.namespace)
+    except Refusal:
+        return False
+    return job.status.start_time is not None
 
 
 async def _raise_if_refused(cluster: Cluster, place: JobPlace) -> None:
@@ -142,7 +152,7 @@ async def _raise_if_refused(cluster: Cluster, place: JobPlace) -> None:
     for event in events.items:
         words = refusal_by_event(event)
         if words:
-            raise NotStarted(f"the pod of {place} was refused: {words}; {_next_step(words, place)}")
+            raise NotStarted(f"the pod of {place} was refused: {words}", _next_step(words, place))
 
 
 def _next_step(words: str, place: JobPlace) -> str:
@@ -171,11 +181,9 @@ def _explained(place: JobPlace, refusal: Refusal) -> NotStarted:
     words = (refusal.message.splitlines() or ["no reason was given"])[0]
     what = f"{place} could not be created: {words}"
     if refusal.reason == "NotFound":
-        return NotStarted(f"{what}; create the namespace, or name another with --agent-namespace")
+        return NotStarted(what, "create the namespace, or name another with --agent-namespace")
     if refusal.reason == "Forbidden" and " cannot " in words:
-        return NotStarted(
-            f"{what}; ask your cluster's administrator to apply what `podmirror rbac --agent job` prints"
-        )
+        return NotStarted(what, _APPLY)
     if refusal.reason == "AlreadyExists":
-        return NotStarted(f"{what}; give another --agent-name, or none")
+        return NotStarted(what, "give another --agent-name, or none")
     return NotStarted(what)

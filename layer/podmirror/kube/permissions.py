@@ -74,9 +74,13 @@ _EPHEMERAL = Rule("", ("pods/ephemeralcontainers",), ("patch",), "to add the age
 _EVENTS = Rule(
     "", ("events",), ("list",), "optional: to be told at once why an agent cannot start", optional=True
 )
-_JOBS = Rule("batch", ("jobs",), ("create", "get", "watch", "delete"), "the agent")
+_JOBS = Rule("batch", ("jobs",), ("create", "get", "delete"), "the agent")
 _JOB_EVENTS = Rule(
-    "", ("events",), ("list", "watch"), "why the Job has no pod is said in its events, and nowhere else"
+    "",
+    ("events",),
+    ("list",),
+    "optional: to be told why the Job has no pod, which is said in its events and nowhere else",
+    optional=True,
 )
 
 _LOOKUPS: dict[str, tuple[Rule, ...]] = {

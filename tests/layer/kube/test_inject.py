@@ -118,9 +118,13 @@ async def test_where_pod_security_forbids_that_as_well_it_says_so():
         ),
         (
             Refusal(422, "Invalid", "static pods do not support ephemeral containers"),
-            "static pods do not support ephemeral containers",
+            "static pods do not support ephemeral containers; a Job may be admitted (--agent job), and `podmirror doctor` "
+            "tells whether it is",
         ),
-        (Refusal(500, "InternalError", "etcd is on fire"), "etcd is on fire"),
+        (
+            Refusal(500, "InternalError", "etcd is on fire"),
+            "etcd is on fire; a Job may be admitted (--agent job), and `podmirror doctor` tells whether it is",
+        ),
     ],
 )
 async def test_refusals_in_the_servers_words_with_the_next_step(refusal, said):
@@ -188,7 +192,7 @@ async def test_what_an_ephemeral_container_is_refused_a_job_may_be_granted():
     assert injection.agent.pod == "podmirror-x-abcde"
 
 
-async def test_refused_in_every_way_tells_each():
+async def test_refused_in_every_way_has_a_line_for_each_and_what_to_do():
     forbidden = Refusal(403, "Forbidden", 'User "me" cannot patch resource "pods/ephemeralcontainers"')
     jobs = Refusal(403, "Forbidden", 'User "me" cannot create resource "jobs"')
     with pytest.raises(NotStarted) as refused:
@@ -199,9 +203,27 @@ async def test_refused_in_every_way_tells_each():
             Placement(),
         )
 
-    assert 'cannot patch resource "pods/ephemeralcontainers"' in str(refused.value)
-    assert "and as a Job: Job shop/" in str(refused.value)
-    assert 'cannot create resource "jobs"; ask' in str(refused.value)
+    assert str(refused.value).splitlines() == [
+        "no agent can be put beside pod shop/web-1",
+        "  ephemeral container: the agent could not be added to pod shop/web-1: "
+        'User "me" cannot patch resource "pods/ephemeralcontainers"',
+        f"  Job: Job shop/{AGENT} (podmirror-agent:1) on node node-1 could not be created: "
+        'User "me" cannot create resource "jobs"',
+        "  next: it needs the verb patch on pods/ephemeralcontainers: ask your cluster's administrator to apply what "
+        "`podmirror rbac --agent ephemeral` prints",
+        "  or: ask your cluster's administrator to apply what `podmirror rbac --agent job` prints",
+    ]
+
+
+async def test_refused_in_every_way_without_any_known_remedy():
+    cluster = FakeCluster(
+        **{PATCH: Refusal(500, "InternalError", "etcd is on fire")},
+        create_namespaced_job_with_http_info=Refusal(500, "InternalError", "and so is this"),
+    )
+    with pytest.raises(NotStarted) as refused:
+        await inject(cluster, TARGET, SPEC, Placement())
+
+    assert str(refused.value).splitlines()[-1] == "  next: see `podmirror doctor`"
 
 
 async def test_what_no_agent_gets_around_ends_it():

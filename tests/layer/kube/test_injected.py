@@ -72,6 +72,28 @@ async def test_a_watch_that_fails_for_a_moment_is_begun_anew(passing):
     assert len(cluster.called("watch")) == 2
 
 
+async def test_a_watch_that_lags_is_not_all_that_is_gone_by(monkeypatch):
+    """An API server's cache was seen to lag by half a minute, in which a watch says nothing or fails again and again."""
+    monkeypatch.setattr(injected_module, "LOOK_SECONDS", 0.01)
+    cluster = watched(("ADDED", pod(agent_state=CREATING)))
+    cluster.answers["read_namespaced_pod"] = [
+        pod(agent_state=CREATING),
+        Refusal(504, "", "Timeout"),
+        pod(agent_state=RUNNING),
+    ]
+    await wait(cluster)
+
+    assert cluster.answers["read_namespaced_pod"] == []
+
+
+async def test_a_look_tells_what_went_wrong(monkeypatch):
+    monkeypatch.setattr(injected_module, "LOOK_SECONDS", 0.01)
+    cluster = watched()
+    cluster.answers["read_namespaced_pod"] = pod(agent_state=NEVER_PULLED)
+    with pytest.raises(NotStarted, match="cannot start: ErrImageNeverPull"):
+        await wait(cluster)
+
+
 async def test_an_event_tells_before_the_status_does():
     events = items(event("Pulling", "…", kind="Normal"), event("Failed", "no such image"))
     with pytest.raises(NotStarted, match=r"cannot start: no such image. It starts later, by itself"):

@@ -2,9 +2,17 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
-from kubernetes.client import CoreV1Event, V1ObjectMeta, V1ObjectReference, V1PodCondition
+from kubernetes.client import (
+    CoreV1Event,
+    V1Job,
+    V1JobStatus,
+    V1ObjectMeta,
+    V1ObjectReference,
+    V1PodCondition,
+)
 
 from podmirror.errors import NotStarted
 from podmirror.kube import injectjob as injectjob_module
@@ -139,6 +147,7 @@ def cluster_of(**answers) -> FakeCluster:
         "delete_namespaced_job": None,
         "list_namespaced_event": items(),
         "list_namespaced_pod": items(pod("podmirror-x-abcde")),
+        "read_namespaced_job": V1Job(status=V1JobStatus()),
     }
     return FakeCluster(**{**usual, **answers})
 
@@ -183,16 +192,16 @@ NO_EVENTS = Refusal(403, "Forbidden", "no events for you")
 @pytest.mark.parametrize(
     ("events", "warned", "said"),
     [
-        (items(), False, "its events do not say why; see `kubectl get events -n shop`"),
+        (items(), False, "and its events do not say why; see `kubectl get events -n shop`"),
         (
             NO_EVENTS,
             False,
-            "its events, which say why, may not be read: no events for you; ask your .* `podmirror rbac --agent job`",
+            "a quota or a policy may refuse it, .* may not be read: no events for you; ask .* `podmirror rbac --agent job`",
         ),
         (
             NO_EVENTS,
             True,
-            'the server warned that it would violate PodSecurity "baseline:latest": hostPID=true; '
+            'and the server warned that it would violate PodSecurity "baseline:latest": hostPID=true; '
             "name a namespace that admits it with --agent-namespace",
         ),
     ],
@@ -201,14 +210,14 @@ async def test_a_pod_that_never_comes(events, warned, said):
     answers = {"create_namespaced_job_with_http_info": WARNED} if warned else {}
     cluster = cluster_of(list_namespaced_pod=items(), list_namespaced_event=events, **answers)
 
-    with pytest.raises(NotStarted, match=f"has no pod after 0 s, and {said}"):
+    with pytest.raises(NotStarted, match=f"has no pod after 0 s(:|,) {said}"):
         await start_job(cluster, TARGET, SPEC, JOB)
     assert cluster.called("delete_namespaced_job")
 
 
 async def test_a_warning_is_enough_where_events_may_not_be_read(monkeypatch):
     monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
-    monkeypatch.setattr(injectjob_module, "WARNED_SECONDS", 0.1)
+    monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.1)
     cluster = cluster_of(
         create_namespaced_job_with_http_info=WARNED,
         list_namespaced_pod=items(),
@@ -216,6 +225,29 @@ async def test_a_warning_is_enough_where_events_may_not_be_read(monkeypatch):
     )
     with pytest.raises(NotStarted, match="the server warned"):
         await start_job(cluster, TARGET, SPEC, JOB)
+
+
+async def test_the_controllers_try_is_enough_where_events_may_not_be_read(monkeypatch):
+    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
+    monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.1)
+    tried = V1Job(status=V1JobStatus(start_time=datetime.now(UTC)))
+    cluster = cluster_of(
+        list_namespaced_pod=items(), list_namespaced_event=NO_EVENTS, read_namespaced_job=tried
+    )
+    with pytest.raises(NotStarted, match="a quota or a policy may refuse it"):
+        await start_job(cluster, TARGET, SPEC, JOB)
+
+
+async def test_a_controller_that_has_not_come_to_the_job_is_waited_for(monkeypatch):
+    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
+    monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.0)
+    refused = Refusal(403, "Forbidden", "no Jobs for you")
+    cluster = cluster_of(
+        list_namespaced_pod=[items(), items(), items(pod("podmirror-x-abcde"))],
+        list_namespaced_event=NO_EVENTS,
+        read_namespaced_job=[V1Job(status=V1JobStatus()), refused],
+    )
+    assert (await start_job(cluster, TARGET, SPEC, JOB)).agent.pod == "podmirror-x-abcde"
 
 
 async def test_a_job_that_is_given_up_while_it_is_created_is_deleted():

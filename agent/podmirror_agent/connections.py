@@ -1,16 +1,13 @@
 """From segments to connections: who is talking, since when, and how it ends.
 
-Theory of operation. A subscription names a port of the pod. A segment belongs to it when the *responder* of its connection has
-that port, and which end is the responder follows from the way the packet took, not from its addresses: a packet that came in
-towards the port, or went out from it. The pod's own calls to the same port elsewhere take the opposite way and are not ours.
-On loopback, and in a capture file, both ways look alike, and there the port alone decides, and the handshake where both
-ports are subscribed. A bridge or a VLAN shows the same packet on several interfaces; each direction of a connection is
-followed on the first that it was seen on.
+Theory of operation. A subscription names a port of the pod, and a segment belongs to it when the *responder* of its
+connection has that port; `roles` tells which end that is. A bridge or a VLAN shows the same packet on several interfaces; each
+direction of a connection is followed on the first that it was seen on.
 
 A connection is opened for the layer when the app can have accepted it: when the initiator has acknowledged the SYN-ACK, not
-before, so that refused connections and port scans open nothing. One whose SYN was never seen is a late join; it begins with
-the first payload of the initiator. A connection that ended stays for a while as a tombstone, or a retransmission of its last
-segments would look like a late join.
+before, so that refused connections and port scans open nothing (unless every connection is wanted). One whose SYN was never
+seen is a late join; it begins with the first payload of the initiator. A connection that ended stays for a while as a
+tombstone, or a retransmission of its last segments would look like a late join.
 
 A reset counts when its sequence number is the next in order. One further ahead in the window is answered by the receiver's
 kernel with an ACK, and obeyed when it comes again with the right number (RFC 5961, 3.2); but it was the right number if only
@@ -26,11 +23,12 @@ from podmirror_agent.connection import Connection, ConnectionEvent, Shed, State
 from podmirror_agent.filters import connection_class
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import Way
+from podmirror_agent.roles import direction_of
 from podmirror_agent.segment import ACK, FIN, PSH, RST, SYN, Segment
 from podmirror_agent.stream import MAX_WINDOW, UNKNOWN, distance
 from podmirror_agent.table import MAX_CONNECTIONS, ConnectionTable
 from podmirror_wire.frames import Closed
-from podmirror_wire.values import CloseReason, Direction
+from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
 
 IDLE_SECONDS = 7_800.0
 """A connection without a packet for so long is closed: Linux's keep-alive time of two hours (tcp_keepalive_time) and its
@@ -50,6 +48,9 @@ retransmit what was lost after a fifth of a second (TCP_RTO_MIN) or a round trip
 EXPIRY_INTERVAL_SECONDS = 5.0
 TO_RESPONDER, TO_INITIATOR = Direction.TO_RESPONDER, Direction.TO_INITIATOR
 
+_RESET_BY = (CloseReason.RESET_BY_INITIATOR, CloseReason.RESET_BY_RESPONDER)
+"""By the direction of the reset."""
+
 
 class Connections:
     """Follows the connections of the subscribed ports."""
@@ -58,6 +59,8 @@ class Connections:
         self, budget: Budget, *, max_connections: int = MAX_CONNECTIONS, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self.ports: frozenset[int] = frozenset()
+        self._every = False
+        """Whether all connections are followed, those that are refused included."""
         self.table = ConnectionTable(budget, max_connections)
         self._budget = budget
         self._idle_seconds = idle_seconds
@@ -68,10 +71,11 @@ class Connections:
         self._next_expiry: float = 0.0
 
     def subscribe(self, ports: frozenset[int]) -> None:
-        """Follow exactly these ports; connections of other ports are forgotten without an event."""
+        """Follow exactly these ports, or with `EVERY_PORT` all; connections of others are forgotten without an event."""
         self.ports = ports
+        self._every = EVERY_PORT in ports
         for connection in self.table.all():
-            if connection.responder[1] not in ports:
+            if not self._every and connection.responder[1] not in ports:
                 self._forget(connection)
 
     def want(self, number: int, direction: Direction, *, wanted: bool) -> None:
@@ -87,7 +91,7 @@ class Connections:
 
         `now` is monotonic, in seconds.
         """
-        direction = self._direction(segment, way)
+        direction = direction_of(segment, way, self.ports, self.table)
         if direction is None:
             return []
         connection = self.table.find(segment)
@@ -129,7 +133,7 @@ class Connections:
                     self._close(connection, CloseReason.IDLE, now, events)
             elif connection.state is State.HANDSHAKE:
                 if silent >= HANDSHAKE_SECONDS:
-                    self._forget(connection)
+                    self._give_up_handshake(connection, None, now, events)
             elif connection.state is not State.CLOSED and silent >= self._idle_seconds:
                 self._forget(connection)
         self._next_expiry = now + EXPIRY_INTERVAL_SECONDS
@@ -147,21 +151,6 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self.table)
-
-    def _direction(self, segment: Segment, way: Way) -> Direction | None:
-        to_port = segment.destination_port in self.ports
-        from_port = segment.source_port in self.ports
-        if way is Way.INCOMING:
-            return TO_RESPONDER if to_port else None
-        if way is Way.OUTGOING:
-            return TO_INITIATOR if from_port else None
-        if to_port and from_port:
-            if segment.flags & SYN:
-                return TO_INITIATOR if segment.flags & ACK else TO_RESPONDER
-            return self.table.direction(segment) or TO_RESPONDER
-        if to_port:
-            return TO_RESPONDER
-        return TO_INITIATOR if from_port else None
 
     def _receive(
         self,
@@ -181,7 +170,7 @@ class Connections:
             segment, direction, connection, events
         ):
             return
-        self._receive_bytes(segment, direction, connection, events)
+        events += connection.receive_bytes(segment, direction)
         if connection.streams[0].ended and connection.streams[1].ended:
             self._close(connection, CloseReason.FINISHED, now, events)
             return
@@ -235,14 +224,19 @@ class Connections:
         now: float,
         events: list[ConnectionEvent],
     ) -> Connection | None:
-        if segment.flags & (RST | ACK) != ACK or direction is TO_INITIATOR or not segment.length:
+        if segment.flags & (RST | ACK) != ACK:
+            return None
+        if not self._every and (direction is TO_INITIATOR or not segment.length):
             return None
         if segment.length == 1 and not segment.flags & PSH:
             return None  # a keep-alive probe, whose byte is garbage or old (RFC 9293, 3.8.4)
         connection = self._begin(segment, direction, interface, pod_time, now, UNKNOWN)
         if connection is not None:
             connection.late = True
-            connection.streams[TO_RESPONDER].begin(segment.sequence)
+            if (
+                segment.length or segment.flags & FIN
+            ):  # else it may be a keep-alive probe, with a number before the next
+                connection.streams[direction].begin(segment.sequence)
             self._open(connection, events)
         return connection
 
@@ -280,21 +274,6 @@ class Connections:
         events += connection.early
         connection.drop_early(self._budget)
 
-    def _receive_bytes(
-        self, segment: Segment, direction: Direction, connection: Connection, events: list[ConnectionEvent]
-    ) -> None:
-        if segment.flags & ACK:
-            acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
-            if acknowledged:
-                events += connection.events(direction.reverse, acknowledged)
-        if segment.length or segment.flags & FIN:
-            sequence = segment.sequence + 1 if segment.flags & SYN else segment.sequence
-            read = connection.streams[direction].receive_segment(
-                sequence & 0xFFFFFFFF, segment.payload, segment.length, fin=bool(segment.flags & FIN)
-            )
-            if read:
-                events += connection.events(direction, read)
-
     def _receive_reset(
         self,
         segment: Segment,
@@ -304,7 +283,7 @@ class Connections:
         events: list[ConnectionEvent],
     ) -> None:
         if connection.state is State.HANDSHAKE:
-            self._forget(connection)
+            self._give_up_handshake(connection, direction, now, events)
             return
         stream = connection.streams[direction]
         ahead = distance(segment.sequence, stream.next) if stream.next != UNKNOWN else 0
@@ -319,6 +298,29 @@ class Connections:
         else:
             self._silent_until[connection.number] = now + SILENCE_SECONDS
 
+    def _give_up_handshake(
+        self, connection: Connection, reset: Direction | None, now: float, events: list[ConnectionEvent]
+    ) -> None:
+        """A connection was refused, or not answered: tell of it only where all are wanted, for the app never saw it."""
+        if not self._every:
+            self._forget(connection)
+            return
+        self._open(connection, events)
+        self._close(connection, CloseReason.IDLE if reset is None else _RESET_BY[reset], now, events)
+
+    def finish(self, now: float) -> list[ConnectionEvent]:
+        """Close every connection, because the capture has ended."""
+        events: list[ConnectionEvent] = []
+        for connection in self.table.all():
+            if connection.state is State.HANDSHAKE and self._every:
+                self._open(connection, events)
+            if connection.state is State.OPEN:
+                self._end_in_silence(connection, now, events)
+            if connection.state is State.OPEN:
+                self._close(connection, CloseReason.CAPTURE_ENDED, now, events)
+            self._forget(connection)  # the file may be read again
+        return events
+
     def _end_in_silence(self, connection: Connection, now: float, events: list[ConnectionEvent]) -> None:
         """Close a connection whose reset was obeyed, or whose FIN was missed, unless it has gone on since."""
         if connection.state is not State.OPEN:
@@ -328,9 +330,7 @@ class Connections:
             stream = connection.streams[direction]
             events += connection.events(direction.reverse, stream.reverse.receive_reset_of_reverse())
             events += connection.events(direction, stream.receive_reset(sequence))
-            by_initiator = direction is TO_RESPONDER
-            reason = CloseReason.RESET_BY_INITIATOR if by_initiator else CloseReason.RESET_BY_RESPONDER
-            self._close(connection, reason, now, events)
+            self._close(connection, _RESET_BY[direction], now, events)
         elif connection.may_be_over:
             self._close(connection, CloseReason.END_MISSED, now, events)
 
@@ -347,15 +347,9 @@ class Connections:
         now: float,
         events: list[ConnectionEvent],
     ) -> None:
-        """Count a direction that ends by the distance of its end from what was mirrored of it."""
-        stream = connection.streams[direction]
-        if not segment.flags & (FIN | RST) or stream.ended:
+        if not segment.flags & (FIN | RST) or connection.streams[direction].ended:
             return
-        if stream.wanted and stream.next != UNKNOWN:
-            carried = (segment.sequence + segment.length - stream.next) & 0xFFFFFFFF
-            if segment.flags & FIN or carried < MAX_WINDOW:
-                events.append(Shed(connection.responder[1], 0, carried))
-        stream.ended = True
+        events += connection.end_shed(segment, direction)
         if segment.flags & RST or (connection.streams[0].ended and connection.streams[1].ended):
             self._bury(connection, now)
 

@@ -30,6 +30,9 @@ _PACKET = struct.Struct("=I8xI8xHH22xHi2xB")
 """struct tpacket3_hdr and the struct sockaddr_ll behind it, at 48 (linux/if_packet.h): offset of the following packet, captured
 bytes, offset of the packet, offset of its network header; protocol, interface, packet type."""
 
+_TIME = struct.Struct("=4xII")
+"""Of the same: seconds and nanoseconds since 1970."""
+
 _IPV4 = struct.Struct("!BxH2xHxB2x12sIIBB")
 """An IPv4 header without options and the TCP header behind it: version and length, total length, fragment offset, protocol;
 addresses and ports; sequence and acknowledgment number, data offset, flags."""
@@ -57,10 +60,12 @@ _LEAST_OFFSET: Final = 0x50
 class Run:
     """Bytes of one direction that came one behind the other."""
 
-    __slots__ = ("length", "offset", "pieces", "stream")
+    __slots__ = ("length", "offset", "pieces", "pod_time", "stream")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, pod_time: int) -> None:
         self.stream = stream
+        self.pod_time = pod_time
+        """Of the first of its packets, nanoseconds since 1970."""
         self.offset: int = stream.offset
         self.length: int = 0
         self.pieces: list[bytes | memoryview] = []
@@ -108,6 +113,8 @@ def walk(
     transport: int
     flow: bytes
     flags: int
+    seconds: int
+    nanoseconds: int
     for _ in range(count):
         following, captured, mac, net, protocol, interface, packet_type = read_packet(ring, position)
         at = position + net
@@ -146,7 +153,8 @@ def walk(
                 if length > 0 and (not stream.wanted or end - position - mac <= captured):
                     run = stream.run
                     if run is None:
-                        run = stream.run = Run(stream)
+                        seconds, nanoseconds = _TIME.unpack_from(ring, position)
+                        run = stream.run = Run(stream, seconds * 1_000_000_000 + nanoseconds)
                         reverse.run = None
                         happened.append(run)
                     if stream.wanted:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from podmirror_agent.governor import ALL_KEPT
+from podmirror_wire.values import EVERY_PORT
 
 Instruction = tuple[int, int, int, int]
 """struct sock_filter of linux/filter.h: code, jump if true, jump if false, constant."""
@@ -93,7 +94,7 @@ def program(
 
     Args:
         compiler: Compiles its parts.
-        ports: That are subscribed.
+        ports: That are subscribed; `EVERY_PORT` stands for all.
         control_port: The agent's own.
         loopback: Index of the loopback interface.
         responder_whole: Whether packets from those ports are wanted whole.
@@ -101,7 +102,7 @@ def program(
     """
     most = MAX_RANGES
     while True:
-        ranges = cover(ports, most)
+        ranges = [(0, 0xFFFF)] if EVERY_PORT in ports else cover(ports, most)
         made = _program(compiler, ranges, control_port, loopback, responder_whole, kept)
         if charge(made) <= MAX_CHARGE or len(ranges) == 1:
             return made

@@ -5,13 +5,12 @@ connection's events go to the sessions that subscribed its port, its audience. A
 already being followed learns of it as a late join at its next event: what it has missed before is unknown to it.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from mmap import mmap
 from typing import NamedTuple
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.connection import ConnectionEvent, Shed
+from podmirror_agent.connection import ConnectionEvent, Moment, Shed
 from podmirror_agent.connections import Connections
 from podmirror_agent.fastpath import Run, walk
 from podmirror_agent.fragments import Fragments
@@ -32,9 +31,7 @@ from podmirror_wire.frames import (
     Subscribed,
     Unsubscribe,
 )
-from podmirror_wire.values import CloseReason, Direction
-
-MAX_WINDOW = 64 << 20
+from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
 
 
 class Interest(NamedTuple):
@@ -71,6 +68,8 @@ class Mirror:
         self._followed: dict[int, _Followed] = {}
         self._undecoded = dict.fromkeys(Undecoded, 0)
         self._packets: int = 0
+        self._pod_time: int = 0
+        """Of what is told now, nanoseconds since 1970."""
 
     def add_session(self) -> Session:
         """Begin a session without subscriptions."""
@@ -119,6 +118,7 @@ class Mirror:
         """Take captured packets, the careful way; `now` is monotonic, in seconds."""
         for packet in packets:
             self._packets += 1
+            self._pod_time = packet.pod_time
             for event in self._receive_packet(packet, now):
                 self._pass_on(event)
 
@@ -144,14 +144,20 @@ class Mirror:
 
         def careful(at: int) -> list[ConnectionEvent]:
             packet = packet_at(at)
-            return self._receive_packet(packet, now) if packet is not None else []
+            if packet is None:
+                return []
+            events = self._receive_packet(packet, now)
+            return [Moment(packet.pod_time), *events] if events else []
 
         self._packets += count
         for each in walk(ring, view, position, count, self._connections.table.flows, now, careful):
             if isinstance(each, Run):
                 if each.stream.run is each:
                     each.stream.run = None
+                self._pod_time = each.pod_time
                 self._pass_run(each)
+            elif isinstance(each, Moment):
+                self._pod_time = each.pod_time
             else:
                 self._pass_on(each)
 
@@ -160,6 +166,16 @@ class Mirror:
         self._fragments.expire(now)
         for event in self._connections.expire(now):
             self._pass_on(event)
+
+    def finish(self, now: float) -> None:
+        """The capture has ended: close every connection of it."""
+        for event in self._connections.finish(now):
+            self._pass_on(event)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits for layers, in bytes: payload, and what each frame costs besides."""
+        return sum(session.outbox.backlog_bytes for session in self._sessions)
 
     def keep(self, classes: int) -> None:
         """Mirror only connections of so many of the 256 classes (`filters.connection_class`) and shed the others."""
@@ -203,44 +219,53 @@ class Mirror:
     def _follow_interest(self) -> None:
         """Bring what is followed, and for whom, in line with what the sessions want."""
         ports = frozenset[int]().union(*(session.ports for session in self._sessions))
-        responder_bytes = any(session.wants_responder_bytes for session in self._sessions if session.ports)
+        responder_bytes = any(
+            session.needs(Direction.TO_INITIATOR) for session in self._sessions if session.ports
+        )
         self.interest = Interest(ports, responder_bytes, self._connections.kept)
         self._connections.subscribe(ports)
         self._connections.table.wants_responder_bytes = responder_bytes
         self._followed = {
-            number: each for number, each in self._followed.items() if each.opened.responder.port in ports
+            number: each
+            for number, each in self._followed.items()
+            if EVERY_PORT in ports or each.opened.responder.port in ports
         }
         for session in self._sessions:
             session.known = {number: of for number, of in session.known.items() if number in self._followed}
         for number, followed in self._followed.items():
-            followed.audience = self._audience(number, followed.opened.responder.port)
+            followed.audience = self._audience(followed.opened)
             self._update_wanted(number)
 
-    def _audience(self, number: int, port: int) -> list[Session]:
+    def _audience(self, opened: Opened) -> list[Session]:
         return [
             session
             for session in self._sessions
-            if port in session.ports and session.known.get(number, 0) is not None
+            if session.request_for(opened.responder.port) is not None
+            and session.known.get(opened.connection, 0) is not None
+            and session.samples(opened)
         ]
+
+    def _begin_to_follow(self, opened: Opened) -> None:
+        self._followed[opened.connection] = _Followed(opened, self._audience(opened))
+        for session in self._sessions:
+            if session.request_for(opened.responder.port) is not None and not session.samples(opened):
+                session.count_sampled_out()
+        self._update_wanted(opened.connection)
 
     def _update_wanted(self, number: int) -> None:
         followed = self._followed.get(number)
         if followed is None:
             return
         listeners = [each for each in followed.audience if each.listens(number)]
-        self._connections.want(number, Direction.TO_RESPONDER, wanted=bool(listeners))
-        answers = any(each.wants_responder_bytes for each in listeners)
-        self._connections.want(number, Direction.TO_INITIATOR, wanted=answers)
+        for direction in Direction:
+            wanted = any(each.needs(direction) for each in listeners)
+            self._connections.want(number, direction, wanted=wanted)
 
     def _receive_options(self, session: Session, options: Options) -> None:
         if session.subscriptions:
             raise UnexpectedFrame("options after a subscription")
         for name, value in options.settings.items():
-            if name == "responder" and value in ("bytes", "lengths"):
-                session.wants_responder_bytes = value == "bytes"
-            elif name == "window" and re.fullmatch("[1-9][0-9]{0,7}", value) and int(value) <= MAX_WINDOW:
-                session.outbox.window = int(value)
-            else:
+            if not session.receive_option(name, value):
                 raise ProtocolError(f"this agent has no option {name[:40]}={value[:40]}")
 
     def _pass_run(self, run: Run) -> None:
@@ -258,14 +283,15 @@ class Mirror:
             for session in self._sessions:
                 session.receive_shed(event)
             return
+        if isinstance(event, Moment):
+            return
         if isinstance(event, Opened):
-            port = event.responder.port
-            self._followed[event.connection] = _Followed(event, self._audience(event.connection, port))
+            self._begin_to_follow(event)
         followed = self._followed[event.connection]
         for session in followed.audience:
             if event.connection not in session.known and not isinstance(event, Closed):
                 session.announce(followed.opened, late=not isinstance(event, Opened))
-            session.receive_event(event)
+            session.receive_event(event, self._pod_time)
         if isinstance(event, Closed):
             for session in self._sessions:
                 session.known.pop(event.connection, None)

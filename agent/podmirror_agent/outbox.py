@@ -229,6 +229,11 @@ class Outbox:
         """Payload bytes that wait for credit or for the tunnel."""
         return sum(queue.waiting_bytes for queue in self._queues.values())
 
+    @property
+    def backlog_bytes(self) -> int:
+        """All that waits: payload, what each frame costs besides, and output that was not taken yet."""
+        return self._output_bytes + sum(queue.charged for queue in self._queues.values())
+
     def _make_room(self, frame: ConnectionFrame, queue: _Queue) -> bool:
         payload = _payload_bytes(frame)
         charge = payload + OVERHEAD_BYTES

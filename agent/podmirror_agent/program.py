@@ -173,9 +173,13 @@ async def _serve(arguments: argparse.Namespace, listener: socket.socket, capture
 
 
 def _end(reason: str, code: int) -> int:
-    """Leave the reason where the kubelet finds it, so that the layer can read it without permission for logs."""
     log.log(logging.INFO if code == EXIT_ENDED else logging.ERROR, "ending: %s", reason)
+    leave_reason(reason, code)
+    return code
+
+
+def leave_reason(reason: str, code: int) -> None:
+    """Leave the reason where the kubelet finds it, so that the layer can read it without permission for logs."""
     path = Path(os.environ.get("PODMIRROR_TERMINATION_LOG", TERMINATION_LOG))
     if path.exists() and os.access(path, os.W_OK):
         path.write_text(json.dumps({"reason": reason, "exit": code, "version": __version__}) + "\n")
-    return code

@@ -24,7 +24,7 @@ from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import AnyFrame, Refused, Resume
 from podmirror_wire.handshake import AgentHandshake
-from podmirror_wire.values import CloseReason
+from podmirror_wire.values import CAPTURE_ENDED, CloseReason
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Server:
         ttl: float,
         max_age: float,
         cores: float | None = None,
+        farewell: float = FAREWELL_SECONDS,
     ) -> None:
         """Set what is served.
 
@@ -81,6 +82,7 @@ class Server:
             ttl: Seconds to wait for a layer.
             max_age: Seconds after which to end in any case.
             cores: CPUs to use at most, on average; None for no limit.
+            farewell: Seconds for the last frames to leave.
         """
         self._capture = capture
         self._mirror = mirror
@@ -88,6 +90,7 @@ class Server:
         self._ttl = ttl
         self._max_age = max_age
         self._cores = cores
+        self._farewell = farewell
         self._conversations: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reason: asyncio.Future[str]
@@ -99,7 +102,8 @@ class Server:
         self._reason = loop.create_future()
         loop.set_exception_handler(self._receive_fault)
         loop.add_reader(self._capture.fileno(), self._read_capture)
-        loop.call_later(self._max_age, self.stop, f"the maximum age of {self._max_age:g} s was reached")
+        if self._max_age < float("inf"):
+            loop.call_later(self._max_age, self.stop, f"the maximum age of {self._max_age:g} s was reached")
         self._await_layer("no layer connected")
         working = [
             asyncio.create_task(self._accept_layers(listener), name="accept"),
@@ -117,7 +121,8 @@ class Server:
             await asyncio.gather(*working, return_exceptions=True)
             listener.close()
             loop.remove_reader(self._capture.fileno())
-            await self._say_farewell()
+            reason = self._reason.result() if self._reason.done() and not self._reason.exception() else ""
+            await self._say_farewell(reason if reason.startswith(CAPTURE_ENDED) else "the agent ends")
             self._capture.close()
 
     def stop(self, reason: str) -> None:
@@ -281,12 +286,12 @@ class Server:
         self._conversations.discard(conversation)
         conversation.end()
 
-    async def _say_farewell(self) -> None:
+    async def _say_farewell(self, reason: str) -> None:
         self._mirror.close_connections(CloseReason.AGENT_ENDED)
         for conversation in self._conversations:
-            conversation.say_goodbye("the agent ends")
+            conversation.say_goodbye(reason)
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=FAREWELL_SECONDS)
+            _, late = await asyncio.wait(self._tasks, timeout=self._farewell)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

@@ -1,19 +1,28 @@
 """One layer's part in the agent: its options, its subscriptions, its counts, and what is on the way to it."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 
 from podmirror_agent.budget import Budget
 from podmirror_agent.connection import Shed
+from podmirror_agent.digests import Digests
 from podmirror_agent.fastpath import Run
 from podmirror_agent.outbox import Outbox
-from podmirror_wire.frames import Closed, ConnectionFrame, Data, Gap, Omitted, Opened
-from podmirror_wire.values import CloseReason, Direction
+from podmirror_agent.sample import in_sample
+from podmirror_wire.frames import Closed, ConnectionFrame, Data, Gap, Omitted, Opened, Timed
+from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
 
 DEFAULT_WINDOW = 256 * 1024
 """Initial credit of a connection in bytes, unless the options say otherwise: the tunnel's bandwidth-delay product at
 50 MB/s and 5 ms."""
+
+
+MAX_WINDOW = 64 << 20
+
+_SENDS = {"initiator": Direction.TO_RESPONDER, "responder": Direction.TO_INITIATOR}
+"""Options that say what is sent of what an end says."""
 
 
 class Session:
@@ -21,7 +30,9 @@ class Session:
 
     def __init__(self, budget: Budget) -> None:
         self.identifier = secrets.token_bytes(16)
-        self.wants_responder_bytes = False
+        self.sends = {Direction.TO_RESPONDER: True, Direction.TO_INITIATOR: False}
+        """Whether the bytes of a direction are sent, or only how many there are."""
+        self.wants_times = False
         self.subscriptions: dict[int, int] = {}
         """Port by request."""
         self.outbox = Outbox(budget, window=DEFAULT_WINDOW)
@@ -32,6 +43,11 @@ class Session:
         self._bytes_seen: int = 0
         self._gaps: int = 0
         self._gap_bytes: int = 0
+        self._digests: Digests | None = None
+        self._times: dict[int, int] = {}
+        """What was last told of each connection, nanoseconds since 1970."""
+        self._sample: float = 1.0
+        self._sampled_out: int = 0
         self._gap_ends: dict[tuple[int, Direction], int] = {}
         """Of the latest gap of each open connection and direction: one that begins there is a part of it."""
         self._shed_connections: int = 0
@@ -39,8 +55,23 @@ class Session:
 
     @property
     def ports(self) -> Iterable[int]:
-        """The subscribed ports."""
+        """The subscribed ports; `EVERY_PORT` may be among them."""
         return self.subscriptions.values()
+
+    def request_for(self, port: int) -> int | None:
+        """Give the subscription to which connections with that responder's port belong."""
+        return next(
+            (
+                request
+                for request, subscribed in self.subscriptions.items()
+                if subscribed in (port, EVERY_PORT)
+            ),
+            None,
+        )
+
+    def needs(self, direction: Direction) -> bool:
+        """Whether it is of use to have the bytes of that direction."""
+        return self.sends[direction] or self._digests is not None
 
     def counts(self) -> dict[str, int]:
         """Give what the ledger says of this session alone."""
@@ -52,6 +83,7 @@ class Session:
             "gap_bytes": self._gap_bytes,
             "shed_connections": self._shed_connections,
             "shed_bytes": self._shed_bytes,
+            "sampled_out_connections": self._sampled_out,
             "cut_connections": self.outbox.cut_connections,
             "cut_bytes": self.outbox.cut_bytes,
             "waiting_bytes": self.outbox.waiting_bytes,
@@ -67,13 +99,34 @@ class Session:
             self.outbox.close_all(lambda number: self.known.get(number) == request, CloseReason.UNSUBSCRIBED)
             self.known = {number: None if of == request else of for number, of in self.known.items()}
 
+    def receive_option(self, name: str, value: str) -> bool:
+        """Take an option, and say whether there is one of that name with that value."""
+        if name in _SENDS and value in ("bytes", "lengths"):
+            self.sends[_SENDS[name]] = value == "bytes"
+        elif name == "window" and re.fullmatch("[1-9][0-9]{0,7}", value) and int(value) <= MAX_WINDOW:
+            self.outbox.window = int(value)
+        elif (name, value) == ("times", "yes"):
+            self.wants_times = True
+        elif (name, value) == ("digests", "yes"):
+            self._digests = Digests()
+        elif name == "sample" and re.fullmatch(r"0?\.[0-9]{1,9}|1(\.0+)?", value):
+            self._sample = float(value)
+        else:
+            return False
+        return True
+
+    def samples(self, opened: Opened) -> bool:
+        """Whether a connection is in this session's sample."""
+        return in_sample(opened.initiator, opened.responder, self._sample)
+
+    def count_sampled_out(self) -> None:
+        """Count a connection that is not."""
+        self._sampled_out += 1
+
     def announce(self, opened: Opened, *, late: bool) -> None:
         """Tell of a connection that is new to this layer; late if it has missed something of it."""
         late = late or opened.late
-        port = opened.responder.port
-        self.known[opened.connection] = next(
-            request for request, subscribed in self.subscriptions.items() if subscribed == port
-        )
+        self.known[opened.connection] = self.request_for(opened.responder.port)
         self._connections += 1
         self._late_joins += late
         self.outbox.send_for(opened if late is opened.late else replace(opened, late=late))
@@ -81,20 +134,24 @@ class Session:
     def receive_run(self, run: Run) -> None:
         """Take bytes in order, of a connection that the layer knows."""
         stream = run.stream
-        if stream.direction is Direction.TO_RESPONDER or self.wants_responder_bytes:
+        self._tell_time(stream.connection, run.pod_time)
+        if run.pieces and self._digests is not None:
+            self._digests.update(stream.connection, stream.direction, *run.pieces)
+        if self.needs(stream.direction):
             self._bytes_seen += run.length
-            if run.pieces:
-                self.outbox.send_run(run)
-                return
-        self.outbox.send_omitted(stream.connection, stream.direction, run.offset, run.length)
+        if self.sends[stream.direction] and run.pieces:
+            self.outbox.send_run(run)
+        else:
+            self.outbox.send_omitted(stream.connection, stream.direction, run.offset, run.length)
 
-    def receive_event(self, event: ConnectionFrame) -> None:
+    def receive_event(self, event: ConnectionFrame, pod_time: int) -> None:
         """Take what happened to a connection that the layer knows."""
         if isinstance(event, Opened):
             return
-        if isinstance(event, Data | Omitted | Gap) and (
-            event.direction is Direction.TO_RESPONDER or self.wants_responder_bytes
-        ):
+        self._tell_time(event.connection, pod_time)
+        if isinstance(event, Data) and self._digests is not None:
+            self._digests.update(event.connection, event.direction, event.payload)
+        if isinstance(event, Data | Omitted | Gap) and self.needs(event.direction):
             if isinstance(event, Gap):
                 flow = (event.connection, event.direction)
                 self._gaps += self._gap_ends.get(flow) != event.offset
@@ -102,15 +159,24 @@ class Session:
                 self._gap_ends[flow] = event.offset + event.length
             else:
                 self._bytes_seen += event.length if isinstance(event, Omitted) else len(event.payload)
-        elif isinstance(event, Data):
+        if isinstance(event, Data) and not self.sends[event.direction]:
             event = Omitted(event.connection, event.direction, event.offset, len(event.payload))
         elif isinstance(event, Closed):
+            self._times.pop(event.connection, None)
+            if self._digests is not None:
+                for digest in self._digests.finish(event.connection):
+                    self.outbox.send_for(digest)
             for direction in Direction:
                 self._gap_ends.pop((event.connection, direction), None)
         self.outbox.send_for(event)
 
+    def _tell_time(self, connection: int, pod_time: int) -> None:
+        if self.wants_times and self._times.get(connection) != pod_time:
+            self._times[connection] = pod_time
+            self.outbox.send_for(Timed(connection, pod_time))
+
     def receive_shed(self, shed: Shed) -> None:
         """Count connections that are not mirrored."""
-        if shed.port in self.ports:
+        if self.request_for(shed.port) is not None:
             self._shed_connections += shed.connections
             self._shed_bytes += shed.bytes

@@ -32,6 +32,7 @@ _COMMANDS = {
     "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),
     "doctor": ("podmirror.commands.doctor", "Try what this cluster allows, without leaving a trace."),
     "exec": ("podmirror.commands.execute", "Run a command with the target's traffic."),
+    "inspect": ("podmirror.commands.inspect", "Look at the target's traffic, or at a capture file's."),
     "ls": ("podmirror.commands.ls", "List what can be mirrored."),
     "mirror": ("podmirror.commands.mirror", "Mirror the target's traffic to a process that already runs."),
     "rbac": ("podmirror.commands.rbac", "Print the Role and RoleBinding that podmirror needs."),

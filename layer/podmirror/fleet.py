@@ -13,15 +13,15 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from podmirror.errors import AgentLost, NotStarted
-from podmirror.inflow import Inflow
 from podmirror.ledger import Move
 from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster, newcomers
 from podmirror.session import Session, SessionOptions
 from podmirror.verdict import counted
+from podmirror_wire.frames import ConnectionFrame
 
 if TYPE_CHECKING:
     from podmirror.kube.following import Following
@@ -33,10 +33,26 @@ LEAVE_SECONDS = 3.0
 """For the agent of a pod that goes away to say goodbye: it promises to, within a second of SIGTERM."""
 
 
+class Receiver(Protocol):
+    """What takes the frames of one pod's session."""
+
+    def receive_frame(self, frame: ConnectionFrame) -> None:
+        """Take the next frame of a connection; it must not block."""
+
+    def attach(self, session: Session) -> None:
+        """Answer to this session from now on."""
+
+    def expect_end(self) -> None:
+        """The pod went away, and its agent with it: that is told as such, and is no agent lost."""
+
+    async def finish(self) -> None:
+        """Let what is under way end; after the session has ended."""
+
+
 class _Member:
     """One pod, and the session beside it."""
 
-    def __init__(self, pod: PodView, inflow: Inflow, *, origin: str, since: float) -> None:
+    def __init__(self, pod: PodView, inflow: Receiver, *, origin: str, since: float) -> None:
         self.pod = pod
         self.inflow = inflow
         self.origin = origin
@@ -79,7 +95,7 @@ class Fleet:
         following: "Following",
         options: SessionOptions,
         progress: Progress,
-        join: Callable[[str], Inflow],
+        join: Callable[[str], Receiver],
     ) -> None:
         self._following = following
         self._options = options
@@ -337,7 +353,7 @@ class Fleet:
 
 @asynccontextmanager
 async def open_fleet(
-    options: SessionOptions, progress: Progress, join: Callable[[str], Inflow]
+    options: SessionOptions, progress: Progress, join: Callable[[str], Receiver]
 ) -> AsyncIterator[Fleet]:
     """Start agents beside the target's pods; at the end say goodbye to them.
 

@@ -24,6 +24,7 @@ from podmirror_wire.frames import (
     ConnectionFrame,
     Credit,
     Data,
+    Digest,
     Dismiss,
     End,
     Ended,
@@ -41,9 +42,10 @@ from podmirror_wire.frames import (
     Resumed,
     Subscribe,
     Subscribed,
+    Timed,
 )
 from podmirror_wire.handshake import LayerHandshake
-from podmirror_wire.values import CloseReason, Direction, GapReason
+from podmirror_wire.values import CAPTURE_ENDED, CloseReason, Direction, GapReason
 
 PING_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
@@ -70,6 +72,7 @@ SESSION_TOTALS = frozenset(
         "cut_connections",
         "cut_bytes",
         "kernel_drops",
+        "sampled_out_connections",
         "shed_connections",
         "shed_bytes",
     }
@@ -283,13 +286,13 @@ class Link:
         self._open.clear()
 
     def _part(self, goodbye: Goodbye) -> str:
-        if not self._parting:
+        if not self._parting and not goodbye.reason.startswith(CAPTURE_ENDED):
             raise AgentLost(f"the agent ended: {goodbye.reason}")
         return goodbye.reason
 
     def _receive_frame(self, frame: AnyFrame) -> None:
         match frame:
-            case Data() | Omitted() | Gap() | Ended():
+            case Data() | Omitted() | Gap() | Ended() | Timed() | Digest():
                 self._receiver(frame)
             case Opened() | Closed():
                 (self._open.add if isinstance(frame, Opened) else self._open.discard)(frame.connection)

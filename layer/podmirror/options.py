@@ -1,7 +1,9 @@
 """The options that commands share."""
 
+import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,16 +11,17 @@ import click
 
 from podmirror.errors import UsageError
 from podmirror.listenaddress import ListenAddress
+from podmirror.localagent import Reading
 from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
 from podmirror.session import DEFAULT_IMAGE, DEFAULT_MAX_PODS, DEFAULT_TTL, SessionOptions
+from podmirror.speed import parse_speed
 from podmirror.target import KINDS, Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Parsed = TypeVar("Parsed")
 
 
 class _Type(click.ParamType[Any]):
@@ -59,7 +62,6 @@ _TARGET_OPTIONS = [
         "-t",
         "--target",
         type=_Type("TARGET", Target.parse),
-        required=True,
         help=f"KIND/NAME[/container/C], of {KINDS}; or label/K=V.",
     ),
     *_CLUSTER_OPTIONS,
@@ -197,6 +199,54 @@ ports_option = click.option(
 )
 
 
+inspected_ports_option = click.option(
+    "-p",
+    "--port",
+    "ports",
+    type=click.IntRange(1, 65535),
+    multiple=True,
+    help="Port of the pod; may be repeated (default: every connection, whichever end the pod is).",
+)
+
+
+def _fraction(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UsageError(f"{text!r} is no share of connections; write 10% or 0.1")
+    return share
+
+
+sample_option = click.option(
+    "--sample",
+    type=_Type("SHARE", _fraction),
+    default=1.0,
+    help="Only that share of the connections (10% or 0.1), picked by a stable hash of their ends.",
+)
+
+
+_REPLAY_OPTIONS = [
+    click.option(
+        "--speed",
+        type=_Type("N|Nx|max", parse_speed),
+        help="With -r: times as fast as it was captured, or as fast as it goes (default: 1x).",
+    ),
+    click.option(
+        "--loop",
+        "times",
+        type=click.IntRange(min=1),
+        help="With -r: how often the file is read (default: 1).",
+    ),
+]
+
+
+def fraction(share: float) -> str:
+    """Write a share as the agent's option `sample` wants it."""
+    return f"{share:.9f}"
+
+
 optional_target_option = click.option(
     "-t", "--target", type=_Type("TARGET", Target.parse), help="A target as of `mirror`."
 )
@@ -233,16 +283,70 @@ def delivery_options(command: Command) -> Command:
     return command
 
 
+def source_options(command: Command) -> Command:
+    """Add the options that say where traffic comes from, live or from a file; `source_of` takes them."""
+    command = click.option(
+        "-r",
+        "--read",
+        "file",
+        metavar="FILE",
+        help="Read a capture file (pcap or pcapng, also gzip; - for stdin) instead of a target's traffic.",
+    )(command)
+    return target_options(command)
+
+
 def session_options(**values: Any) -> SessionOptions:  # click gives each option as a keyword
     """Make the session's options of what `target_options` added.
 
     Raises:
-        UsageError: They contradict each other.
+        UsageError: There is no target, or they contradict each other.
     """
+    if values["target"] is None:
+        raise UsageError("name a target: -t KIND/NAME")
     options = SessionOptions(**values)
     if options.all_pods and options.agent_name is not None:
         raise UsageError("--agent-name names one agent, and --all-pods starts several; leave out one of them")
     return options
+
+
+def replay_file_options(command: Command) -> Command:
+    """Add the options of a file that is replayed; `reading_of` takes them."""
+    for option in reversed(_REPLAY_OPTIONS):
+        command = option(command)
+    return command
+
+
+def reading_of(values: dict[str, Any], subscriptions: int) -> Reading:
+    """Take out of the options' values those that `replay_file_options` added, and say how a file is to be read.
+
+    Raises:
+        UsageError: They were given without a file.
+    """
+    speed, times = values.pop("speed"), values.pop("times")
+    if values["file"] is None and (speed is not None or times is not None):
+        raise UsageError("--speed and --loop are for a capture file: -r FILE")
+    pace = None if speed == math.inf else speed or 1.0
+    return Reading("", speed=pace, times=times or 1, subscriptions=subscriptions)
+
+
+def source_of(values: dict[str, Any], reading: Reading) -> SessionOptions | Reading:
+    """Make a source of what `source_options` added: a target's sessions, or this file if one was named.
+
+    Args:
+        values: The options.
+        reading: How a file would be read; of a target's session it takes the settings.
+
+    Raises:
+        UsageError: Neither a target nor a file was named, or both.
+    """
+    file = values.pop("file")
+    if file is None:
+        if values["target"] is None:
+            raise UsageError("name a target (-t KIND/NAME) or a capture file (-r FILE)")
+        return session_options(**values, settings=reading.settings)
+    if values["target"] is not None:
+        raise UsageError("-t and -r exclude each other: traffic comes from a target, or from a file")
+    return replace(reading, file=file)
 
 
 def take_mirroring(values: dict[str, Any]) -> tuple[Progress, Mirroring]:

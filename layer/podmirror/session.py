@@ -6,9 +6,9 @@ the way is opened again, and the session goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podmirror import ownagents
@@ -61,6 +61,8 @@ class SessionOptions:
     """Mirror every pod of the target that is ready, not only one."""
     max_pods: int = DEFAULT_MAX_PODS
     """At a time."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Options of the conversation (docs/protocol.md, Options)."""
 
     @property
     def placement(self) -> Placement:
@@ -72,7 +74,11 @@ class Session:
     """A conversation with an agent, running in a task of its own."""
 
     def __init__(
-        self, link: Link, explain: Callable[[], Awaitable[str]], reopening: Reopening | None = None
+        self,
+        link: Link,
+        explain: Callable[[], Awaitable[str]],
+        reopening: Reopening | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Begin to talk.
 
@@ -80,10 +86,13 @@ class Session:
             link: Authenticated.
             explain: Says what is known of an agent that was lost.
             reopening: Opens the tunnel again when it is lost; None if that ends the session.
+            settings: Options of the conversation.
         """
         self.link = link
         self._explain = explain
         self._reopening = reopening
+        if settings:
+            link.send_options(dict(settings))
         if reopening is not None:
             link.ask_for_replay()
         self._running = asyncio.create_task(self._talk(), name="link")
@@ -113,18 +122,21 @@ class Session:
         subscribing = asyncio.create_task(self.link.subscribe(port), name=f"subscribe {port}")
         await asyncio.wait({subscribing, self._running}, return_when=asyncio.FIRST_COMPLETED)
         if not subscribing.done():
-            subscribing.cancel()
-            await self.wait()
+            try:
+                await self.wait()
+            except AgentLost:
+                subscribing.cancel()
+                raise
         await subscribing
 
-    async def wait(self) -> None:
-        """Wait for as long as the conversation goes on.
+    async def wait(self) -> str:
+        """Wait for as long as the conversation goes on, and give the reason of the goodbye that ended it.
 
         Raises:
             AgentLost: It ended, with what is known of the agent's fate.
         """
         try:
-            await asyncio.shield(self._running)
+            return await asyncio.shield(self._running)
         except AgentLost as lost:
             raise AgentLost("; ".join(filter(None, (str(lost), await self._explain())))) from lost
 
@@ -186,7 +198,7 @@ async def open_session(
         reopening = Reopening(
             lambda: agent.reopen(stream), agent.has_ended, started.secret, ttl=started.ttl, progress=progress
         )
-        session = Session(started.link, agent.post_mortem, reopening)
+        session = Session(started.link, agent.post_mortem, reopening, options.settings)
         try:
             yield session
         finally:

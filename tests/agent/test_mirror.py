@@ -156,6 +156,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
         "shed_connections": 0,
         "shed_bytes": 0,
         "buffer_bytes": 0,
+        "sampled_out_connections": 0,
         "cut_connections": 0,
         "cut_bytes": 0,
         "kernel_drops": 7,

@@ -2,8 +2,7 @@
 
 import pytest
 
-from podmirror_agent.mirror import MAX_WINDOW
-from podmirror_agent.session import DEFAULT_WINDOW
+from podmirror_agent.session import DEFAULT_WINDOW, MAX_WINDOW
 from podmirror_wire.errors import ProtocolError, UnexpectedFrame
 from podmirror_wire.frames import (
     Closed,

@@ -53,7 +53,7 @@ def test_body_without_a_tail_has_no_byte_too_many(kind):
     ("kind", "body"),
     [
         pytest.param(Data, bytes(8) + b"\x02" + bytes(8), id="direction 2"),
-        pytest.param(Closed, bytes(8) + b"\x0a" + bytes(8), id="close reason 10"),
+        pytest.param(Closed, bytes(8) + b"\x0b" + bytes(8), id="close reason 11"),
         pytest.param(Gap, bytes(8) + b"\x00" + bytes(16) + b"\x03", id="gap reason 3"),
         pytest.param(Goodbye, b"\xff", id="text that is no UTF-8"),
         pytest.param(Opened, bytes(Opened.FIXED.size) + b"\xc3", id="text that ends within a character"),

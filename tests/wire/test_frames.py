@@ -16,6 +16,7 @@ from podmirror_wire.frames import (
     Closed,
     Credit,
     Data,
+    Digest,
     Dismiss,
     End,
     Ended,
@@ -38,6 +39,7 @@ from podmirror_wire.frames import (
     Resumed,
     Subscribe,
     Subscribed,
+    Timed,
     Unsubscribe,
 )
 from podmirror_wire.values import CloseReason, Direction, Endpoint, GapReason
@@ -99,6 +101,12 @@ VECTORS: list[tuple[AnyFrame, str]] = [
         Packet(2, 4, 0x0102030405060708, 1514, 3, b"\xde\xad"),
         "00000018 17 00000002 04 0102030405060708 000005ea 00000003 dead",
     ),
+    (Timed(9, 0x0102030405060708), "00000011 19 0000000000000009 0102030405060708"),
+    (
+        Digest(9, Direction.TO_INITIATOR, 5, bytes(range(32))),
+        "00000032 1a 0000000000000009 01 0000000000000005 "
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    ),
     (
         Ledger({"gaps": 1, "gap_bytes": 0x0102030405060708}),
         "00000020 20 04 67617073 0000000000000001 09 6761705f6279746573 0102030405060708",
@@ -156,6 +164,8 @@ def test_every_kind_has_a_number_of_its_own():
         "Credit": 22,
         "Dismiss": 24,
         "Packet": 23,
+        "Timed": 25,
+        "Digest": 26,
         "Ledger": 32,
         "Ping": 33,
         "Pong": 34,

@@ -24,6 +24,7 @@ def test_numbers_of_the_enumerations_are_part_of_the_protocol():
         "AGENT_ENDED": 7,
         "SHED": 8,
         "END_MISSED": 9,
+        "CAPTURE_ENDED": 10,
     }
 
 

@@ -240,6 +240,34 @@ class Dismiss(Frame):
 
 
 @dataclass(frozen=True, slots=True)
+class Timed(Frame):
+    """Agent to layer: what follows of this connection was captured at that pod time, in nanoseconds since 1970.
+
+    Sent only when the options ask for times, and only where the time has changed.
+    """
+
+    KIND = 25
+    FIXED = struct.Struct("!QQ")
+    connection: int
+    pod_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digest(Frame):
+    """Agent to layer, before `Closed`: SHA-256 of the bytes of one direction as they were seen, whatever is sent of them.
+
+    Sent only when the options ask for digests. Bytes in gaps are in neither the digest nor the length.
+    """
+
+    KIND = 26
+    FIXED = struct.Struct("!QBQ32s")
+    connection: int
+    direction: Direction
+    length: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Packet(Frame):
     """Agent to layer: a packet as captured, for capture files; sent only when the options ask for packets."""
 
@@ -350,6 +378,8 @@ AnyFrame: TypeAlias = (
     | Credit
     | Dismiss
     | Packet
+    | Timed
+    | Digest
     | Ledger
     | Ping
     | Pong
@@ -358,7 +388,7 @@ AnyFrame: TypeAlias = (
     | Received
     | End
 )
-ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed
+ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed | Timed | Digest
 """What is told of mirrored connections."""
 
 KINDS: dict[int, type[AnyFrame]] = {kind.KIND: kind for kind in AnyFrame.__args__}

@@ -5,6 +5,12 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple, Self
 
+EVERY_PORT = 0
+"""In a subscription: all connections, whatever their ports, and whichever end the pod is."""
+
+CAPTURE_ENDED = "the capture file was read to its end"
+"""Reason of the goodbye of an agent that read a file."""
+
 
 class Direction(IntEnum):
     """Which way bytes travel in a mirrored connection."""
@@ -37,6 +43,8 @@ class CloseReason(IntEnum):
     """The agent's CPU budget was used up: the rest of this connection is not sent, only counted at its end."""
     END_MISSED = 9
     """Both directions seem to have ended, but a FIN was missed, so that nobody can tell for sure."""
+    CAPTURE_ENDED = 10
+    """The capture file was at its end."""
 
 
 class GapReason(IntEnum):

@@ -1,0 +1,1 @@
+"""Looking at traffic: what is asked of the agents, and the views of what they tell."""

@@ -1,0 +1,19 @@
+"""What a view is: something that is told of connections, and says what it made of them."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from podmirror_wire.frames import ConnectionFrame
+
+
+class View(Protocol):
+    """Takes the frames of the connections of every pod, and writes what it is for."""
+
+    settings: Mapping[str, str]
+    """What the view asks of the agents (docs/protocol.md, Options)."""
+
+    def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
+        """Take the next frame of a connection of a pod; it must not block for long."""
+
+    def finish(self) -> None:
+        """Say the rest; no frame comes any more."""

@@ -92,6 +92,7 @@ class CaptureFile:
         self._interfaces: dict[str, int] = {}
         self._numbered: int = 0
         self._complaints = _Complaints()
+        log_runtime.setLevel(logging.WARNING)
         log_runtime.handlers = [self._complaints]
         log_runtime.propagate = False
         self._opened = ExitStack()

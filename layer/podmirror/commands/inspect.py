@@ -51,6 +51,12 @@ def command(ports: tuple[int, ...], sample: float, progress_style: Any, **option
     asyncio.run(_inspect(source_of(options, reading), wanted, viewing, progress))
 
 
+def _named(ports: tuple[int, ...]) -> str:
+    if ports == (EVERY_PORT,):
+        return "every connection"
+    return f"port {', '.join(map(str, ports))}"
+
+
 async def _inspect(
     origin: SessionOptions | Reading, ports: tuple[int, ...], viewing: Viewing, progress: Progress
 ) -> None:
@@ -79,6 +85,8 @@ async def _inspect(
         async with open_source(origin, progress, join) as source:
             # All at once: a file is read as soon as the last port is subscribed.
             await asyncio.gather(*(source.subscribe(port) for port in ports))
+            if isinstance(origin, SessionOptions):
+                progress.note(f"watching {_named(ports)} of {origin.target}; Ctrl-C ends it")
             showing.begin()
             with suppress(asyncio.CancelledError):
                 await _wait(source, showing)

@@ -7,11 +7,11 @@ import re
 
 KEY_BYTES = 32
 
-_MARK = b"redacted-"
+MARK = b"redacted-"
 _LINE_END = re.compile(rb"\r?\n[ \t]?|\r")
 """With the space that lets a field go on (RFC 9112, 5.2)."""
 
-_LEAST_MARKED_BYTES = len(_MARK) + 8
+_LEAST_MARKED_BYTES = len(MARK) + 8
 """Shorter stand-ins are all digest: with the mark too many of them would be the same."""
 
 
@@ -28,7 +28,7 @@ class Pseudonyms:
         self.given += 1
         text = self._digest(value)
         if len(value) >= _LEAST_MARKED_BYTES:
-            text = _MARK + text
+            text = MARK + text
         stand_in = _fitted(text, len(value))
         return (
             stand_in if stand_in != value else _fitted(self._digest(value + b"\0"), len(value), avoid=value)

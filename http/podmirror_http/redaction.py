@@ -175,13 +175,19 @@ class HeadRedaction:
         elif name in ("authorization", "proxy-authorization"):
             scheme = _AUTHORIZATION.match(text.original, start, end)
             text.replace(scheme.end() if scheme else start, end)
-        elif name in SECRET_FIELDS or name in self._rules.fields or _SECRET_FIELD.fullmatch(name):
+        elif is_secret_field(name, self._rules):
             text.replace(start, end)
 
     def _redact_anywhere(self, text: Redacted) -> None:
         text.replace_matches(BEARER)
         for pattern in self._rules.patterns:
             text.replace_matches(pattern)
+
+
+def is_secret_field(name: str, rules: Rules) -> bool:
+    """Whether the value of a field of that name is redacted."""
+    name = name.lower()
+    return name in SECRET_FIELDS or name in rules.fields or _SECRET_FIELD.fullmatch(name) is not None
 
 
 def _agree(original: bytes, seen: list[tuple[str, int, int]], expected: Fields) -> bool:

@@ -23,6 +23,7 @@ from podmirror.options import (
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 from podmirror.source import Source, open_source
+from podmirror_http.redaction import parse_option
 from podmirror_wire.values import EVERY_PORT
 
 
@@ -73,7 +74,13 @@ async def _inspect(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     observations: list[Observation] = []
-    showing = Showing(viewing, progress, on_room=lambda: _release(observations))
+    redact = origin.settings.get("redact")
+    showing = Showing(
+        viewing,
+        progress,
+        on_room=lambda: _release(observations),
+        redaction=parse_option(redact)[1] if redact else None,
+    )
     showing.figures = lambda: figures([each.counts for each in observations])
 
     def join(pod: str) -> Observation:

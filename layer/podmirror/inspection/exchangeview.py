@@ -18,7 +18,13 @@ class ExchangeView:
     settings: ClassVar[Mapping[str, str]] = {"responder": "bytes", "times": "yes"}
 
     def __init__(
-        self, renderer: Renderer, ending: Ending, on_enough: Callable[[], None], *, body_bytes: int
+        self,
+        renderer: Renderer,
+        ending: Ending,
+        on_enough: Callable[[], None],
+        *,
+        body_bytes: int,
+        is_redacted: Callable[[Exchange], bool] = lambda _: False,
     ) -> None:
         """Begin.
 
@@ -27,18 +33,21 @@ class ExchangeView:
             ending: Knows how many are wanted.
             on_enough: Called when so many were shown.
             body_bytes: Kept of each body, at most.
+            is_redacted: Tells whether values of a finished exchange are stand-ins.
         """
         self._renderer = renderer
         self._ending = ending
         self._on_enough = on_enough
         self._body_bytes = body_bytes
+        self._is_redacted = is_redacted
         self._assemblers: dict[str, Assembler] = {}
 
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
         """Take the next frame of a connection of a pod."""
         assembler = self._assemblers.get(pod)
         if assembler is None:
-            assembler = self._assemblers[pod] = Assembler(pod, body_bytes=self._body_bytes)
+            assembler = Assembler(pod, body_bytes=self._body_bytes, is_redacted=self._is_redacted)
+            self._assemblers[pod] = assembler
         finished = assembler.receive_frame(frame)
         if finished:
             self._show(finished)

@@ -20,6 +20,8 @@ _METHOD_WIDTH = 7
 _TARGET_WIDTH = 40
 _AMOUNT_WIDTH = 8
 _LATENCY_WIDTH = 11
+_FEW_MS = 10
+"""Below which hundredths are told apart: a server on the same machine answers in less than one."""
 
 
 class PlainRenderer:
@@ -107,10 +109,12 @@ def status(exchange: Exchange) -> str:
 def latency(exchange: Exchange) -> str:
     """Give the time to the response's last byte, or to its first if its end was not seen."""
     if exchange.last_byte_ms is not None:
-        return f"{exchange.last_byte_ms:,.1f} ms"
-    if exchange.first_byte_ms is not None:
-        return f">{exchange.first_byte_ms:,.1f} ms"
-    return "-"
+        return _milliseconds(exchange.last_byte_ms)
+    return "-" if exchange.first_byte_ms is None else f">{_milliseconds(exchange.first_byte_ms)}"
+
+
+def _milliseconds(time: float) -> str:
+    return f"{time:.2f} ms" if time < _FEW_MS else f"{time:,.1f} ms"
 
 
 def remarks(record: Exchange | ConnectionSummary) -> list[str]:

@@ -14,6 +14,7 @@ from podmirror.packetoptions import Recording
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 from podmirror.source import Source, open_source
+from podmirror_http.redaction import parse_option
 from podmirror_wire.values import EVERY_PORT
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Looking:
         """
         _cancel_at_a_signal()
         settings = dict(self._origin.settings)
-        showing = Showing(viewing, self._progress, on_room=self._release)
+        redact = settings.get("redact")
+        redaction = parse_option(redact)[1] if redact else None
+        showing = Showing(viewing, self._progress, on_room=self._release, redaction=redaction)
         showing.figures = self._figures
         self._packets = await recording.begin(settings) if "packets" in settings else None
 

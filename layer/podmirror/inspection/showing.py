@@ -23,7 +23,9 @@ from podmirror.inspection.outlet import Outlet
 from podmirror.inspection.screen import Screen
 from podmirror.inspection.sink import Renderer
 from podmirror.inspection.view import NoView
+from podmirror.inspection.stand_ins import redaction_detector
 from podmirror.progress import Progress
+from podmirror_http.redaction import Rules
 from podmirror_wire.frames import ConnectionFrame
 
 if TYPE_CHECKING:
@@ -64,19 +66,27 @@ class Viewing:
 class Showing:
     """A view, and standard output below it. It is a `View` itself."""
 
-    def __init__(self, viewing: Viewing, progress: Progress, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        viewing: Viewing,
+        progress: Progress,
+        on_room: Callable[[], None],
+        redaction: Rules | None = None,
+    ) -> None:
         """Begin; must be called in an event loop.
 
         Args:
             viewing: What is to be shown.
             progress: Says what else there is to say.
             on_room: Called when a reader that was too slow has caught up.
+            redaction: What the agents redact besides the usual; None if they redact nothing.
         """
         self.settings = viewing.settings
         self.figures: Callable[[], list[tuple[str, str]]] = list
         """Gives what a live view says below its table."""
         self._ending = Ending(viewing.count, viewing.duration)
         self._progress = progress
+        self._is_redacted = redaction_detector(redaction)
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         self._leaving = ExitStack()
@@ -173,7 +183,13 @@ class Showing:
         return view
 
     def _exchanges(self, renderer: Renderer, body_bytes: int) -> ExchangeView:
-        return ExchangeView(renderer, self._ending, self._over.set, body_bytes=body_bytes)
+        return ExchangeView(
+            renderer,
+            self._ending,
+            self._over.set,
+            body_bytes=body_bytes,
+            is_redacted=self._is_redacted,
+        )
 
     def _from_thread(self, call: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is over

@@ -53,7 +53,7 @@ def test_a_response_without_an_end_shows_the_time_to_its_first_byte():
     going = exchange()
     going.response.ended = None
 
-    assert ">5.0 ms" in exchange_line(going)
+    assert ">5.00 ms" in exchange_line(going)
 
 
 def test_what_is_worth_knowing_stands_at_the_end():

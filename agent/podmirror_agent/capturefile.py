@@ -1,7 +1,7 @@
 """Capture files as packets: pcap and pcapng, gzip of both, in the order of their times.
 
-scapy reads the files. What it says of a damaged one is kept, so that somebody can be told how far the file could be read, and no
-read is larger than any sound block, whatever a damaged length says.
+scapy reads the files. What it says of a damaged one is kept, so that somebody can be told how far the file could be read, and
+no read is larger than any sound block, whatever a damaged length says.
 
 Cards and kernels with several queues write packets a little out of order, and an acknowledgment before what it acknowledges is
 evidence of a loss. So packets go through a small heap that orders them by time.
@@ -13,6 +13,7 @@ import logging
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -57,8 +58,7 @@ class _Bounded:
         return self._file.read(size)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Do nothing: who opened the file closes it."""
 
 
 class _Complaints(logging.Handler):
@@ -92,11 +92,14 @@ class CaptureFile:
         self._interfaces: dict[str, int] = {}
         self._numbered: int = 0
         self._complaints = _Complaints()
+        log_runtime.setLevel(logging.WARNING)
         log_runtime.handlers = [self._complaints]
         log_runtime.propagate = False
+        self._opened = ExitStack()
         try:
-            self._reader = _open(path)
+            self._reader = _open(path, self._opened)
         except (OSError, EOFError, zlib.error, Scapy_Exception) as error:
+            self._opened.close()
             words = getattr(error, "strerror", None) or self._complaints.first or str(error)
             raise UnreadableCapture(f"{path} cannot be read as pcap or pcapng: {words}") from error
 
@@ -112,7 +115,7 @@ class CaptureFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
+        self._opened.close()
 
     def _raw(self) -> Iterator[_Raw]:
         latest = 0
@@ -153,17 +156,13 @@ class CaptureFile:
         )
 
 
-def _open(path: str) -> Any:  # scapy has no types
+def _open(path: str, opened: ExitStack) -> Any:  # scapy has no types
     from scapy.utils import RawPcapReader
 
-    opened: Any = sys.stdin.buffer if path == "-" else Path(path).open("rb")
-    if opened.peek(2)[:2] == _GZIP_MAGIC:
-        opened = gzip.GzipFile(fileobj=opened)
-    try:
-        return RawPcapReader(_Bounded(opened))
-    except BaseException:
-        opened.close()
-        raise
+    file: Any = sys.stdin.buffer if path == "-" else opened.enter_context(Path(path).open("rb"))  # noqa: SIM115  # entered here
+    if file.peek(2)[:2] == _GZIP_MAGIC:
+        file = opened.enter_context(gzip.GzipFile(fileobj=file))
+    return RawPcapReader(_Bounded(file))
 
 
 def _time_of(reader: Any, metadata: Any, latest: int) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.packet import Way
-from podmirror_agent.segment import FIN, Segment
+from podmirror_agent.segment import ACK, FIN, SYN, Segment
 from podmirror_agent.stream import (
     MAX_WINDOW,
     UNKNOWN,
@@ -136,6 +136,22 @@ class Connection:
         """Whether both directions have ended, as far as can be told if a FIN was missed."""
         first, second = self.streams
         return (first.ended or first.fin_missed) and (second.ended or second.fin_missed)
+
+    def receive_bytes(self, segment: Segment, direction: Direction) -> list[ConnectionEvent]:
+        """Take what a segment acknowledges and carries."""
+        events: list[ConnectionEvent] = []
+        if segment.flags & ACK:
+            acknowledged = self.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
+            if acknowledged:
+                events += self.events(direction.reverse, acknowledged)
+        if segment.length or segment.flags & FIN:
+            sequence = segment.sequence + 1 if segment.flags & SYN else segment.sequence
+            read = self.streams[direction].receive_segment(
+                sequence & 0xFFFFFFFF, segment.payload, segment.length, fin=bool(segment.flags & FIN)
+            )
+            if read:
+                events += self.events(direction, read)
+        return events
 
     def end_shed(self, segment: Segment, direction: Direction) -> list[Shed]:
         """End a direction that is not mirrored, and count it by the distance of its end from what was mirrored of it."""

@@ -1,13 +1,13 @@
 """From segments to connections: who is talking, since when, and how it ends.
 
-Theory of operation. A subscription names a port of the pod, and a segment belongs to it when the *responder* of its connection
-has that port; `roles` tells which end that is. A bridge or a VLAN shows the same packet on several interfaces; each direction of
-a connection is followed on the first that it was seen on.
+Theory of operation. A subscription names a port of the pod, and a segment belongs to it when the *responder* of its
+connection has that port; `roles` tells which end that is. A bridge or a VLAN shows the same packet on several interfaces; each
+direction of a connection is followed on the first that it was seen on.
 
 A connection is opened for the layer when the app can have accepted it: when the initiator has acknowledged the SYN-ACK, not
-before, so that refused connections and port scans open nothing (unless every connection is wanted). One whose SYN was never seen is a late join; it begins with
-the first payload of the initiator. A connection that ended stays for a while as a tombstone, or a retransmission of its last
-segments would look like a late join.
+before, so that refused connections and port scans open nothing (unless every connection is wanted). One whose SYN was never
+seen is a late join; it begins with the first payload of the initiator. A connection that ended stays for a while as a
+tombstone, or a retransmission of its last segments would look like a late join.
 
 A reset counts when its sequence number is the next in order. One further ahead in the window is answered by the receiver's
 kernel with an ACK, and obeyed when it comes again with the right number (RFC 5961, 3.2); but it was the right number if only
@@ -170,7 +170,7 @@ class Connections:
             segment, direction, connection, events
         ):
             return
-        self._receive_bytes(segment, direction, connection, events)
+        events += connection.receive_bytes(segment, direction)
         if connection.streams[0].ended and connection.streams[1].ended:
             self._close(connection, CloseReason.FINISHED, now, events)
             return
@@ -273,21 +273,6 @@ class Connections:
         events.append(connection.opened())
         events += connection.early
         connection.drop_early(self._budget)
-
-    def _receive_bytes(
-        self, segment: Segment, direction: Direction, connection: Connection, events: list[ConnectionEvent]
-    ) -> None:
-        if segment.flags & ACK:
-            acknowledged = connection.streams[1 - direction].receive_acknowledgment(segment.acknowledgment)
-            if acknowledged:
-                events += connection.events(direction.reverse, acknowledged)
-        if segment.length or segment.flags & FIN:
-            sequence = segment.sequence + 1 if segment.flags & SYN else segment.sequence
-            read = connection.streams[direction].receive_segment(
-                sequence & 0xFFFFFFFF, segment.payload, segment.length, fin=bool(segment.flags & FIN)
-            )
-            if read:
-                events += connection.events(direction, read)
 
     def _receive_reset(
         self,

@@ -1,8 +1,8 @@
 """A capture file in the place of a capture: the same packets, at the pace that they were captured at, or as fast as it goes.
 
 Theory of operation. The file is read in a thread, a batch at a time, so that a slow disk or pipe stalls nothing; each batch
-waits until it is due, and until what was made of the one before is on its way. So nothing is ever dropped here, and memory stays
-bounded however slow the layer is. Time for `mirror` is the file's own.
+waits until it is due, and until what was made of the one before is on its way. So nothing is ever dropped here, and memory
+stays bounded however slow the layer is. Time for `mirror` is the file's own.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
 Theory of operation. A subscription names a port of the pod. Which end is the responder follows from the way the packet took,
 not from its addresses: a packet that came in towards the port, or went out from it. The pod's own calls to the same port
-elsewhere take the opposite way and are not ours. On loopback, and in a capture file, both ways look alike, and there the port alone
-decides, and the handshake where both ports are subscribed.
+elsewhere take the opposite way and are not ours. On loopback, and in a capture file, both ways look alike, and there the port
+alone decides, and the handshake where both ports are subscribed.
 
 Where every connection is wanted, the handshake decides. Of a connection whose beginning was not seen nothing is certain: the
 lower port is taken for the service's, since clients get theirs from the upper range (RFC 6335, 6).

@@ -128,6 +128,12 @@ class Delivery:
             ledger.settle(lane.forwarding, lane.undelivered, lane.trouble)
         return ledger
 
+    async def drain(self) -> None:
+        """Wait until every local connection has come to its end, those aside whose mirrored ones go on."""
+        waiting = [task for task in self._tasks if not task.done()]
+        if waiting:
+            await asyncio.wait(waiting)
+
     async def finish(self, seconds: float) -> None:
         """Let the local connections of mirrored ones that ended come to their end; reset what is left after that time."""
         self._local.session_over = True

@@ -274,7 +274,9 @@ class Forwarding:
         if self.outcome is Outcome.OPEN:
             self.outcome = self._blemish or self._end_of_late_join(end)
         if self._state is _State.FLOWING:
-            steps.append(Finish() if end is Outcome.WHOLE else Reset())
+            # At a file's end, a connection that is still open has given all that it had.
+            at_its_end = end is Outcome.WHOLE or closed.reason is CloseReason.CAPTURE_ENDED
+            steps.append(Finish() if at_its_end else Reset())
         self._state = _State.OVER
         return steps
 

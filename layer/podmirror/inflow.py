@@ -84,6 +84,10 @@ class Inflow:
         """Give the cores that the agent uses, as of the last stock; None if it is quiet."""
         return self._load.cores(now)
 
+    async def drain(self) -> None:
+        """Let local connections take their time to end."""
+        await self.delivery.drain()
+
     async def finish(self) -> None:
         """Let local connections end, and count; after the session has ended."""
         try:

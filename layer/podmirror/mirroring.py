@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from podmirror.delivery import CONNECT_SECONDS
 from podmirror.errors import TooMuchLoss
-from podmirror.fleet import Fleet
 from podmirror.forwarding import Forwarding, LateJoins, OnGap, Outcome
 from podmirror.inflow import Inflow
 from podmirror.ledger import LayerLedger, Move
@@ -18,6 +17,7 @@ from podmirror.listenaddress import ListenAddress
 from podmirror.livestats import LiveStats
 from podmirror.losslimit import LossLimit
 from podmirror.progress import Progress
+from podmirror.source import Source
 from podmirror.stats import Sample
 from podmirror.verdict import sentences
 
@@ -65,7 +65,7 @@ class Mirroring:
         self._local_ports: dict[int, int] = {}
         self._ended = False
         self._inflows: list[Inflow] = []
-        self._fleet: Fleet | None = None
+        self._source: Source | None = None
         self._stats: LiveStats | None = None
         self._metrics: MetricsServer | None = None
 
@@ -104,30 +104,30 @@ class Mirroring:
         self._inflows.append(inflow)
         return inflow
 
-    def attach(self, fleet: Fleet, *, shares_terminal: bool = False) -> None:
+    def attach(self, source: Source, *, shares_terminal: bool = False) -> None:
         """Use these sessions from now on, and show figures, if that is asked for.
 
         Args:
-            fleet: The sessions.
+            source: The sessions.
             shares_terminal: Whether somebody else writes to the terminal, whose lines figures that move would tear.
         """
-        self._fleet = fleet
+        self._source = source
         if self._report.stats:
             self._stats = LiveStats(self._progress, self._take_sample, in_place=not shares_terminal)
 
     async def subscribe(self, remote: int, local: int) -> None:
-        """Mirror a port of the pod to a local one.
+        """Mirror a port of the pod to a local one. The ports of a file are all subscribed before it is read.
 
         Raises:
             NotStarted: The agent refused.
             AgentLost: It was lost.
         """
-        assert self._fleet is not None, "attach comes before subscribe"
+        assert self._source is not None, "attach comes before subscribe"
         with self._progress.step(f"subscribing port {remote}") as step:
             self._local_ports[remote] = local
             for inflow in self._inflows:
                 inflow.delivery.map_port(remote, local)
-            await self._fleet.subscribe(remote)
+            await self._source.subscribe(remote)
             step.done = f"subscribed: port {remote} of the pod goes to local port {local}"
 
     def end_delivery(self) -> None:
@@ -135,6 +135,10 @@ class Mirroring:
         self._ended = True
         for inflow in self._inflows:
             inflow.delivery.end()
+
+    async def drain(self) -> None:
+        """Let local connections take their time to end; when nothing more comes."""
+        await asyncio.gather(*(inflow.drain() for inflow in self._inflows))
 
     async def finish(self) -> None:
         """Let local connections end, and tell the ledger; after the sessions have ended."""
@@ -147,7 +151,7 @@ class Mirroring:
             if self._metrics is not None:
                 await self._metrics.close()
                 self._metrics = None
-            if self._fleet is not None:
+            if self._source is not None:
                 mirrored = [(inflow.pod, inflow.ledger) for inflow in self._mirrored]
                 self._progress.tell(sentences(self.ledger, mirrored))
                 self._write_ledger()
@@ -165,7 +169,7 @@ class Mirroring:
 
     @property
     def _moves(self) -> tuple[Move, ...]:
-        return tuple(self._fleet.moves) if self._fleet is not None else ()
+        return tuple(self._source.moves) if self._source is not None else ()
 
     @property
     def _mirrored(self) -> list[Inflow]:
@@ -219,7 +223,7 @@ class Mirroring:
     def _receive_outcome(self, pod: str, forwarding: Forwarding, trouble: str) -> None:
         reason = trouble or _REASONS.get(forwarding.outcome, "")
         opened = forwarding.opened
-        what = f"{opened.initiator} to port {opened.responder.port} of {pod}"
+        what = f"{opened.initiator} to port {opened.responder.port}" + (f" of {pod}" if pod else "")
         if self._report.verbose:
             said = f": {reason}" if reason else ""
             late = f", joined late behind {forwarding.skipped:,} bytes" if _joined_late(forwarding) else ""

@@ -1,5 +1,6 @@
 """The options that commands share."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +18,10 @@ from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
 from podmirror.session import DEFAULT_IMAGE, DEFAULT_MAX_PODS, DEFAULT_TTL, SessionOptions
+from podmirror.speed import parse_speed
 from podmirror.target import KINDS, Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Parsed = TypeVar("Parsed")
 
 
 class _Type(click.ParamType[Any]):
@@ -226,6 +227,21 @@ sample_option = click.option(
 )
 
 
+_REPLAY_OPTIONS = [
+    click.option(
+        "--speed",
+        type=_Type("N|Nx|max", parse_speed),
+        help="With -r: times as fast as it was captured, or as fast as it goes (default: 1x).",
+    ),
+    click.option(
+        "--loop",
+        "times",
+        type=click.IntRange(min=1),
+        help="With -r: how often the file is read (default: 1).",
+    ),
+]
+
+
 def fraction(share: float) -> str:
     """Write a share as the agent's option `sample` wants it."""
     return f"{share:.9f}"
@@ -291,6 +307,26 @@ def session_options(**values: Any) -> SessionOptions:  # click gives each option
     if options.all_pods and options.agent_name is not None:
         raise UsageError("--agent-name names one agent, and --all-pods starts several; leave out one of them")
     return options
+
+
+def replay_file_options(command: Command) -> Command:
+    """Add the options of a file that is replayed; `reading_of` takes them."""
+    for option in reversed(_REPLAY_OPTIONS):
+        command = option(command)
+    return command
+
+
+def reading_of(values: dict[str, Any], subscriptions: int) -> Reading:
+    """Take out of the options' values those that `replay_file_options` added, and say how a file is to be read.
+
+    Raises:
+        UsageError: They were given without a file.
+    """
+    speed, times = values.pop("speed"), values.pop("times")
+    if values["file"] is None and (speed is not None or times is not None):
+        raise UsageError("--speed and --loop are for a capture file: -r FILE")
+    pace = None if speed == math.inf else speed or 1.0
+    return Reading("", speed=pace, times=times or 1, subscriptions=subscriptions)
 
 
 def source_of(values: dict[str, Any], reading: Reading) -> SessionOptions | Reading:

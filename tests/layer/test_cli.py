@@ -110,7 +110,7 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
 
     assert [line.split()[0] for line in said.partition("Commands:")[2].strip().splitlines()][:1] == ["agents"]
     assert cli.podmirror.list_commands(context) == [
-        *("agents", "completion", "config", "demo", "doctor", "exec", "ls", "mirror", "rbac")
+        *("agents", "completion", "config", "demo", "doctor", "exec", "inspect", "ls", "mirror", "rbac")
     ]
 
 
@@ -121,7 +121,13 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
     ("arguments", "words"),
     [
         (("reverse",), "No such command 'reverse'"),
-        (("mirror",), "Missing option '-t'"),
+        (("mirror",), "name at least one port: -p REMOTE:LOCAL"),
+        (("exec", "true"), "name a target: -t KIND/NAME"),
+        (("mirror", "-p", "80"), "name a target (-t KIND/NAME) or a capture file (-r FILE)"),
+        (("inspect", "-t", "pod/x", "-r", "x.pcap"), "-t and -r exclude each other"),
+        (("mirror", "-t", "pod/x", "-p", "80", "--speed", "2x"), "--speed and --loop are for a capture file"),
+        (("mirror", "-r", "x.pcap", "-p", "80", "--speed", "fast"), "speed 'fast' is not understood"),
+        (("inspect", "-r", "x.pcap", "--sample", "110%"), "'110%' is no share of connections"),
         (("mirror", "-t", "web", "-p", "80"), "target 'web' is not understood"),
         (("mirror", "-t", "node/web", "-p", "80"), "kind 'node' is not known"),
         (("mirror", "-t", "pod/web"), "name at least one port"),

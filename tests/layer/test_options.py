@@ -74,7 +74,6 @@ def test_every_option_of_a_session():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "Missing option '-t' / '--target'"),
         (("-t", "web"), "target 'web' is not understood"),
         (("-t", "node/web"), "kind 'node' is not known"),
         (("-t", "pod/web", "--image-pull-policy", "Sometimes"), "'Sometimes' is not one of"),

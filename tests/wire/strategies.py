@@ -10,6 +10,7 @@ from podmirror_wire.frames import (
     Closed,
     Credit,
     Data,
+    Digest,
     Dismiss,
     End,
     Ended,
@@ -33,6 +34,7 @@ from podmirror_wire.frames import (
     Resumed,
     Subscribe,
     Subscribed,
+    Timed,
     Unsubscribe,
 )
 from podmirror_wire.values import CloseReason, Direction, Endpoint, GapReason
@@ -74,6 +76,8 @@ BY_CLASS: dict[type[Frame], st.SearchStrategy[AnyFrame]] = {
     Closed: st.builds(Closed, u64, st.sampled_from(CloseReason), u64),
     Credit: st.builds(Credit, u64, u32),
     Dismiss: st.builds(Dismiss, u64),
+    Timed: st.builds(Timed, u64, u64),
+    Digest: st.builds(Digest, u64, directions, u64, fixed(32)),
     Interface: st.builds(Interface, u32, u16, text),
     Packet: st.builds(Packet, u32, u8, u64, u32, u32, u64, directions, u64, u32, payloads),
     Ledger: st.builds(Ledger, st.dictionaries(names, u64, max_size=5)),

@@ -86,6 +86,12 @@ def _view(output: str) -> View:
     raise UsageError(f"there is no output {output}")
 
 
+def _named(ports: tuple[int, ...]) -> str:
+    if ports == (EVERY_PORT,):
+        return "every connection"
+    return f"port {', '.join(map(str, ports))}"
+
+
 async def _inspect(
     origin: SessionOptions | Reading,
     ports: tuple[int, ...],
@@ -117,16 +123,19 @@ async def _inspect(
         async with open_source(origin, progress, join) as source:
             # All at once: a file is read as soon as the last port is subscribed.
             await asyncio.gather(*(source.subscribe(port) for port in ports))
+            if isinstance(origin, SessionOptions):
+                progress.note(f"watching {_named(ports)} of {origin.target}; Ctrl-C ends it")
             with suppress(asyncio.CancelledError):
                 await _wait(source, packets)
         loss = source.loss
     finally:
         view.finish()
         failure = await packets.finish() if packets is not None else None
-        if observations:
-            seen = sum(each.connections for each in observations)
-            cut_short = any(each.cut_short for each in observations)
-            counts = [each.counts for each in observations]
+        begun = [each for each in observations if each.session is not None]
+        if begun:
+            seen = sum(each.connections for each in begun)
+            cut_short = any(each.cut_short for each in begun)
+            counts = [each.counts for each in begun]
             progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
             if packets is not None:
                 progress.tell(packets.sentences(counts))

@@ -8,32 +8,47 @@ from typing import Any
 import click
 
 from podmirror.errors import UsageError
-from podmirror.fleet import open_fleet
+from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
-from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
+from podmirror.options import (
+    delivery_options,
+    ports_option,
+    reading_of,
+    replay_file_options,
+    source_of,
+    source_options,
+    take_mirroring,
+)
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
+from podmirror.source import open_source
 
 
 @click.command("mirror")
-@target_options
+@source_options
 @ports_option
 @delivery_options
+@replay_file_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
 
+    With -r, the connections of a capture file instead, with the timing and concurrency that they had.
+
     \b
     podmirror mirror -t deployment/web -p 80:3000
+    podmirror mirror -r capture.pcapng -p 80:3000 --speed 2x
     """
     if not pairs:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
+    wanted = without_repeats(pairs)
     progress, mirroring = take_mirroring(options)
-    asyncio.run(_mirror(session_options(**options), without_repeats(pairs), progress, mirroring))
+    origin = source_of(options, reading_of(options, len(wanted)))
+    asyncio.run(_mirror(origin, wanted, progress, mirroring))
 
 
 async def _mirror(
-    options: SessionOptions, pairs: list[PortPair], progress: Progress, mirroring: Mirroring
+    origin: SessionOptions | Reading, pairs: list[PortPair], progress: Progress, mirroring: Mirroring
 ) -> None:
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"
@@ -50,15 +65,17 @@ async def _mirror(
         loop.add_signal_handler(number, stop)
     try:
         await mirroring.begin()
-        async with open_fleet(options, progress, mirroring.join) as fleet:
-            mirroring.attach(fleet)
-            for pair in pairs:
-                await mirroring.subscribe(pair.remote, pair.local or pair.remote)
+        async with open_source(origin, progress, mirroring.join) as source:
+            mirroring.attach(source)
+            await asyncio.gather(
+                *(mirroring.subscribe(pair.remote, pair.local or pair.remote) for pair in pairs)
+            )
             progress.note("mirroring; Ctrl-C ends it")
             with suppress(asyncio.CancelledError):
-                await fleet.wait()
+                await source.wait()
+                await mirroring.drain()
     finally:
         await mirroring.finish()
-    if fleet.loss is not None:
-        raise fleet.loss
+    if source.loss is not None:
+        raise source.loss
     mirroring.check_loss()

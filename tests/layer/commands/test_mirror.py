@@ -26,7 +26,7 @@ OPTIONS = SessionOptions(Target.parse("pod/web"))
 @pytest.fixture
 def scene(monkeypatch):
     scene = Scene()
-    monkeypatch.setattr(mirror, "open_fleet", scene.open_fleet)
+    monkeypatch.setattr(mirror, "open_source", scene.open_fleet)
     return scene
 
 
@@ -76,7 +76,7 @@ async def test_a_port_that_is_refused_ends_it(scene):
 
 async def test_a_session_that_does_not_start_leaves_nothing(monkeypatch, capsys):
     scene = Scene(refusal=NotStarted("no such pod"))
-    monkeypatch.setattr(mirror, "open_fleet", scene.open_fleet)
+    monkeypatch.setattr(mirror, "open_source", scene.open_fleet)
     with pytest.raises(NotStarted, match="no such pod"):
         await started(PortPair(80, 1))
 
@@ -120,11 +120,11 @@ def test_without_a_port_it_does_not_start():
 def test_the_options_reach_the_session(monkeypatch):
     scenes = []
 
-    def open_fleet(options, progress, join):
+    def open_source(options, progress, join):
         scenes.append(options)
         raise NotStarted("enough")
 
-    monkeypatch.setattr(mirror, "open_fleet", open_fleet)
+    monkeypatch.setattr(mirror, "open_source", open_source)
     with pytest.raises(NotStarted, match="enough"):
         mirror.command.main(
             ["-t", "pod/web", "-p", "80", "-n", "shop", "--progress", "none"], standalone_mode=False

@@ -1,7 +1,7 @@
 """Flows that are not TCP, told from the headers of packets: who talks with whom, and how much.
 
-A flow is both ways of a protocol between two addresses, with ports where there are any. Only headers are looked at, as far as the
-agent sends them.
+A flow is both ways of a protocol between two addresses, with ports where there are any. Only headers are looked at, as far as
+the agent sends them.
 """
 
 import ipaddress

@@ -169,6 +169,12 @@ class Recording:
         return await PacketPipe.open(sys.stdout.fileno(), Section(origin))
 
 
+def take_filter(values: dict[str, Any]) -> dict[str, str]:
+    """Take `filter_option` out of the options' values, and give what is to be asked of agents."""
+    expression = values.pop("expression").strip()
+    return {"filter": expression} if expression else {}
+
+
 def packet_options(command: Command) -> Command:
     """Add the options that `take_recording` takes."""
     for option in reversed([*_OPTIONS, filter_option]):

@@ -28,11 +28,8 @@ _NANOSECONDS = b"\x09"
 _FILTER_TEXT = b"\x00"
 """if_filter: what follows is a tcpdump expression."""
 
-_INBOUND, _OUTBOUND = 1, 2
-_RECEPTION = {0: 1 << 2, 1: 3 << 2, 2: 2 << 2, 3: 4 << 2}
-"""epb_flags: unicast, broadcast, multicast and promiscuous, by the sll_pkttype of what came in."""
-
-_OUTGOING = 4
+_WAYS = {0: 1 | 1 << 2, 1: 1 | 3 << 2, 2: 1 | 2 << 2, 3: 1 | 4 << 2, 4: 2}
+"""epb_flags by sll_pkttype of packet(7): inbound (1) as unicast, broadcast, multicast or promiscuous, and outbound (2)."""
 
 _BLOCK = struct.Struct("<II")
 _TRAILER = struct.Struct("<I")
@@ -155,7 +152,9 @@ class Section:
         known.drops += drops
         known.first = min(known.first or packet.pod_time, packet.pod_time)
         known.last = max(known.last, packet.pod_time)
-        options = [(_FLAGS, _WORD.pack(_flags(packet.packet_type)))]
+        options = []
+        if packet.packet_type in _WAYS:
+            options.append((_FLAGS, _WORD.pack(_WAYS[packet.packet_type])))
         if drops:
             options.append((_DROPS, _LONG.pack(drops)))
             options.append((_COMMENT, f"{drops} packets before this one are missing".encode()))
@@ -197,12 +196,6 @@ class Section:
                 for high, low in [_halves(time)]
             ] + options
         return interface_statistics(known.number, known.last, options)
-
-
-def _flags(packet_type: int) -> int:
-    if packet_type == _OUTGOING:
-        return _OUTBOUND
-    return _INBOUND | _RECEPTION.get(packet_type, 0)
 
 
 def _halves(time: int) -> tuple[int, int]:

@@ -22,8 +22,8 @@ from podmirror.inspection.lines import BODIES, PlainRenderer
 from podmirror.inspection.outlet import Outlet
 from podmirror.inspection.screen import Screen
 from podmirror.inspection.sink import Renderer
-from podmirror.inspection.view import NoView
 from podmirror.inspection.stand_ins import redaction_detector
+from podmirror.inspection.view import NoView
 from podmirror.progress import Progress
 from podmirror_http.redaction import Rules
 from podmirror_wire.frames import ConnectionFrame

@@ -8,6 +8,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
+from podmirror.verdict import counted
 from podmirror_wire.frames import Interface, Packet
 
 MAX_FLOWS = 10_000
@@ -73,6 +74,14 @@ class OtherFlow:
     answer_bytes: int = 0
     last: int = 0
     """Time of the latest packet, nanoseconds since 1970."""
+
+    def __str__(self) -> str:
+        ends = " to ".join(filter(None, (self.source, self.destination)))
+        what = " ".join(filter(None, (self.protocol, ends, f"in {self.pod}" if self.pod else "")))
+        sent = f"{counted(self.packets, 'packet')}, {counted(self.bytes, 'byte')}"
+        if not self.answers:
+            return f"{what}: {sent}"
+        return f"{what}: {sent}; back {counted(self.answers, 'packet')}, {counted(self.answer_bytes, 'byte')}"
 
 
 class OtherFlows:

@@ -10,10 +10,15 @@ from typing import Protocol
 from podmirror.errors import OutputLost
 from podmirror.otherflows import OtherFlows
 from podmirror.redactedpackets import PacketCounts, RedactedPackets
+from podmirror.verdict import counted
 from podmirror_wire.frames import ConnectionFrame, Interface, Packet, PacketFrame
 
 TICK_SECONDS = 0.25
 """Between two looks at what is due; whoever reads live should not wait for longer."""
+
+
+TOLD_FLOWS = 5
+"""That are not TCP, told at the end; `flows` has them all."""
 
 
 class Sink(Protocol):
@@ -176,25 +181,33 @@ class PacketRecorder:
 
     def sentences(self, ledgers: Sequence[Mapping[str, int]]) -> list[str]:
         """Say what was written, and what is missing; `ledgers` are those of the agents."""
-        if self._sink is None:
-            return []
-        said = [f"{self._sink.packets:,} packets written to {self._sink.where}."]
+        return [*(self._written(ledgers, self._sink) if self._sink is not None else []), *self._other_flows()]
+
+    def _other_flows(self) -> list[str]:
+        rows = self.flows.rows()
+        said = [f"{row}." for row in rows[:TOLD_FLOWS]]
+        packets = sum(row.packets + row.answers for row in rows[TOLD_FLOWS:]) + self.flows.untold
+        if packets:
+            said.append(f"{counted(packets, 'packet')} belonged to further flows that are not TCP.")
+        return said
+
+    def _written(self, ledgers: Sequence[Mapping[str, int]], sink: Sink) -> list[str]:
+        said = [f"{counted(sink.packets, 'packet')} written to {sink.where}."]
         unsent = sum(ledger.get("packets_unsent", 0) for ledger in ledgers)
         if unsent:
-            said.append(f"lost: {unsent:,} packets found no room in the agent.")
-        unwritten = self.unwritten + self._sink.unwritten
+            said.append(f"lost: {counted(unsent, 'packet')} found no room in the agent.")
+        unwritten = self.unwritten + sink.unwritten
         if unwritten:
-            said.append(f"lost: {unwritten:,} packets could not be written.")
+            said.append(f"lost: {counted(unwritten, 'packet')} could not be written.")
         counts = self.counts
         if counts.cut:
             said.append(
-                f"left out: {counts.cut_bytes:,} bytes of {counts.cut:,} packets, which could not be redacted."
+                f"left out: {counted(counts.cut_bytes, 'byte')} of {counted(counts.cut, 'packet')}, "
+                "which could not be redacted."
             )
-        if self.flows.untold:
-            said.append(f"{self.flows.untold:,} packets belong to flows beyond those that are told apart.")
         if counts.others_cut:
             said.append(
-                f"left out: what {counts.others_cut:,} packets carry that are not of a connection; --no-redact shows it."
+                f"left out: the payload of {counted(counts.others_cut, 'packet')} of no connection; --no-redact shows it."
             )
         return said
 

@@ -21,6 +21,7 @@ from podmirror.options import (
 )
 from podmirror.packetoptions import packet_options, take_recording
 from podmirror.progress import Progress
+from podmirror.screenoptions import inspected_exchanges_options, take_screening
 from podmirror_wire.values import EVERY_PORT
 
 
@@ -29,8 +30,8 @@ from podmirror_wire.values import EVERY_PORT
 @inspected_ports_option
 @view_options
 @sample_option
+@inspected_exchanges_options
 @packet_options
-@click.option("--no-redact", is_flag=True, help="Let everything leave the pod as it is, secrets included.")
 @progress_option
 @click.pass_context
 def command(
@@ -38,7 +39,6 @@ def command(
     /,
     ports: tuple[int, ...],
     sample: float,
-    no_redact: bool,
     progress_style: Any,
     **options: Any,
 ) -> None:
@@ -52,15 +52,23 @@ def command(
     podmirror inspect -t pod/web --filter 'port 80 or udp' -w web.pcapng
     podmirror inspect -t pod/web -w - | wireshark -k -i -
     """
-    viewing, recording = take_viewing(options), take_recording(options)
+    viewing, recording, screening = take_viewing(options), take_recording(options), take_screening(options)
+    if viewing.output == "connections" and screening.selection:
+        raise UsageError(
+            "--method, --path, --header and --status select exchanges; -o connections shows connections"
+        )
     if recording.takes_stdout:
         if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
             raise UsageError("-w - and -o both write to stdout; give -w a file")
         viewing = replace(viewing, output="nothing")
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
     others = not ports and viewing.output == "text"
-    settings = dict(viewing.settings) | recording.settings(redacts=not no_redact, others=others)
-    if "redact" in settings and recording.file is not None:
+    settings = {
+        **viewing.settings,
+        **recording.settings(redacts=screening.redacts, others=others),
+        **screening.settings,
+    }
+    if screening.redacts and recording.file is not None:
         settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
     if sample < 1:
         settings["sample"] = fraction(sample)

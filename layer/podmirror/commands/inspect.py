@@ -57,6 +57,7 @@ def command(
         raise UsageError(
             "--method, --path, --header and --status select exchanges; -o connections shows connections"
         )
+    viewing = replace(viewing, exchanges_only=bool(screening.selection))
     if recording.takes_stdout:
         if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
             raise UsageError("-w - and -o both write to stdout; give -w a file")

@@ -19,6 +19,8 @@ _LOSSES = {
 
 _CHOICES = {
     "sampled_out_connections": "{} connections are not in the sample",
+    "filtered_exchanges": "{} exchanges were not selected",
+    "redacted_out_bytes": "{} bytes could not be redacted safely; --no-redact shows them",
 }
 """And those that tell of what was left out on purpose."""
 

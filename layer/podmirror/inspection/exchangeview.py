@@ -25,6 +25,7 @@ class ExchangeView:
         *,
         body_bytes: int,
         is_redacted: Callable[[Exchange], bool] = lambda _: False,
+        exchanges_only: bool = False,
     ) -> None:
         """Begin.
 
@@ -34,12 +35,14 @@ class ExchangeView:
             on_enough: Called when so many were shown.
             body_bytes: Kept of each body, at most.
             is_redacted: Tells whether values of a finished exchange are stand-ins.
+            exchanges_only: Leave out connections that are not HTTP/1, because exchanges were selected.
         """
         self._renderer = renderer
         self._ending = ending
         self._on_enough = on_enough
         self._body_bytes = body_bytes
         self._is_redacted = is_redacted
+        self._exchanges_only = exchanges_only
         self._assemblers: dict[str, Assembler] = {}
 
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
@@ -63,6 +66,8 @@ class ExchangeView:
         self._renderer.finish()
 
     def _show(self, records: list[Record]) -> None:
+        if self._exchanges_only:
+            records = [each for each in records if isinstance(each, Exchange)]
         wanted = records[: self._ending.take(len(records))]
         for record in wanted:
             self._renderer.receive(record)

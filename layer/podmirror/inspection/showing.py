@@ -51,6 +51,8 @@ class Viewing:
     """Exchanges or connections, after which it is over."""
     duration: float | None = None
     """Seconds, after which it is over."""
+    exchanges_only: bool = False
+    """Whether connections that are not HTTP/1 are left out, because exchanges are selected."""
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -84,6 +86,7 @@ class Showing:
         self.settings = viewing.settings
         self.figures: Callable[[], list[tuple[str, str]]] = list
         """Gives what a live view says below its table."""
+        self._exchanges_only = viewing.exchanges_only
         self._ending = Ending(viewing.count, viewing.duration)
         self._progress = progress
         self._is_redacted = redaction_detector(redaction)
@@ -189,6 +192,7 @@ class Showing:
             self._over.set,
             body_bytes=body_bytes,
             is_redacted=self._is_redacted,
+            exchanges_only=self._exchanges_only,
         )
 
     def _from_thread(self, call: Callable[[], None]) -> None:

@@ -9,20 +9,26 @@ from podmirror.errors import TunnelLost
 class SocketStream:
     """What a port-forward is elsewhere."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap: bytearray | None = None
+    ) -> None:
+        self._tap = tap
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def over(cls, connected: socket.socket) -> "SocketStream":
+    async def over(cls, connected: socket.socket, tap: bytearray | None = None) -> "SocketStream":
         connected.setblocking(False)
-        return cls(*await asyncio.open_connection(sock=connected))
+        return cls(*await asyncio.open_connection(sock=connected), tap)
 
     async def receive(self) -> bytes:
         try:
-            return await self._reader.read(65536)
+            data = await self._reader.read(65536)
         except OSError as error:
             raise TunnelLost(str(error)) from error
+        if self._tap is not None:
+            self._tap += data
+        return data
 
     async def send(self, data: bytes) -> None:
         try:

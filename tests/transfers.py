@@ -227,19 +227,33 @@ class Mirrored:
 
 
 @contextlib.asynccontextmanager
-async def mirrored(made: Namespaces, *arguments: str, window: int = 16 << 20) -> AsyncIterator[Mirrored]:
-    """Run an agent with these arguments, and a session with it that wants both directions."""
+async def mirrored(
+    made: Namespaces,
+    *arguments: str,
+    window: int = 16 << 20,
+    settings: dict[str, str] | None = None,
+    tap: bytearray | None = None,
+) -> AsyncIterator[Mirrored]:
+    """Run an agent with these arguments, and a session with it that wants both directions.
+
+    Args:
+        made: Where.
+        arguments: More of them for the agent.
+        window: Credit of a connection in bytes.
+        settings: More options for the session.
+        tap: Given every byte that the agent sends through the tunnel.
+    """
     secret = new_secret()
     command = [sys.executable, "-m", "podmirror_agent", "--ports", str(AGENT_PORT), "-t", "30"]
     command += ["--verifier", verifier_of(secret).hex(), "--log-level", "warning", *arguments]
     with subprocess.Popen(made.command(made.target, *command)) as process:  # noqa: ASYNC220  # starting takes no time
         try:
-            stream = await SocketStream.over(await _connect_agent(made, process))
+            stream = await SocketStream.over(await _connect_agent(made, process), tap)
             watch = Watch()
             link = watch.link = Link(stream, watch.receive_frame)
             await link.authenticate(secret)
             running = asyncio.create_task(link.run(), name="link")
-            link.send_options({"responder": "bytes", "window": str(window)})
+            link.send_options({"responder": "bytes", "window": str(window), **(settings or {})})
             await link.subscribe(APP_PORT)
             try:
                 yield Mirrored(watch, link, running)

@@ -84,7 +84,7 @@ class Mirror:
 
     def remove_session(self, session: Session) -> None:
         """End a session; what it had not taken is dropped."""
-        session.outbox.discard()
+        session.discard()
         self._sessions.remove(session)
         self._follow_interest()
 
@@ -186,6 +186,7 @@ class Mirror:
     def close_connections(self, reason: CloseReason) -> None:
         """Close every connection towards every layer, for an agent that is about to end."""
         for session in self._sessions:
+            session.settle(self._pod_time)
             session.outbox.close_all(lambda _: True, reason)
 
     def ledger(self, session: Session, capture: dict[str, int]) -> Ledger:

@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from podmirror_agent.budget import Budget
 from podmirror_agent.connection import Shed
@@ -11,8 +12,12 @@ from podmirror_agent.digests import Digests
 from podmirror_agent.fastpath import Run
 from podmirror_agent.outbox import Outbox
 from podmirror_agent.sample import in_sample
-from podmirror_wire.frames import Closed, ConnectionFrame, Data, Gap, Omitted, Opened, Timed
+from podmirror_wire.errors import ProtocolError
+from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened, Timed
 from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
+
+if TYPE_CHECKING:
+    from podmirror_agent.screen import Screen
 
 DEFAULT_WINDOW = 256 * 1024
 """Initial credit of a connection in bytes, unless the options say otherwise: the tunnel's bandwidth-delay product at
@@ -29,6 +34,7 @@ class Session:
     """A layer that has authenticated."""
 
     def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self.identifier = secrets.token_bytes(16)
         self.sends = {Direction.TO_RESPONDER: True, Direction.TO_INITIATOR: False}
         """Whether the bytes of a direction are sent, or only how many there are."""
@@ -44,6 +50,8 @@ class Session:
         self._gaps: int = 0
         self._gap_bytes: int = 0
         self._digests: Digests | None = None
+        self._screen: Screen | None = None
+        """What selects and redacts, if that was asked for."""
         self._times: dict[int, int] = {}
         """What was last told of each connection, nanoseconds since 1970."""
         self._sample: float = 1.0
@@ -71,7 +79,7 @@ class Session:
 
     def needs(self, direction: Direction) -> bool:
         """Whether it is of use to have the bytes of that direction."""
-        return self.sends[direction] or self._digests is not None
+        return self.sends[direction] or self._digests is not None or self._screen is not None
 
     def counts(self) -> dict[str, int]:
         """Give what the ledger says of this session alone."""
@@ -87,6 +95,7 @@ class Session:
             "cut_connections": self.outbox.cut_connections,
             "cut_bytes": self.outbox.cut_bytes,
             "waiting_bytes": self.outbox.waiting_bytes,
+            **(self._screen.counts() if self._screen is not None else {}),
         }
 
     def listens(self, connection: int) -> bool:
@@ -96,6 +105,8 @@ class Session:
     def unsubscribe(self, request: int) -> None:
         """End a subscription and close its connections towards the layer, though they go on in the pod."""
         if self.subscriptions.pop(request, None) is not None:
+            if self._screen is not None:
+                self._screen.forget(number for number, of in self.known.items() if of == request)
             self.outbox.close_all(lambda number: self.known.get(number) == request, CloseReason.UNSUBSCRIBED)
             self.known = {number: None if of == request else of for number, of in self.known.items()}
 
@@ -111,9 +122,23 @@ class Session:
             self._digests = Digests()
         elif name == "sample" and re.fullmatch(r"0?\.[0-9]{1,9}|1(\.0+)?", value):
             self._sample = float(value)
+        elif name in ("select", "redact"):
+            self._receive_terms(name, value)
         else:
             return False
         return True
+
+    def _receive_terms(self, name: str, text: str) -> None:
+        if self._screen is None:
+            from podmirror_agent.screen import (
+                Screen,
+            )  # a parser and its patterns, which most sessions never need
+
+            self._screen = Screen(self._budget, self.sends)
+        try:
+            (self._screen.select if name == "select" else self._screen.redact)(text)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
 
     def samples(self, opened: Opened) -> bool:
         """Whether a connection is in this session's sample."""
@@ -129,11 +154,16 @@ class Session:
         self.known[opened.connection] = self.request_for(opened.responder.port)
         self._connections += 1
         self._late_joins += late
+        if self._screen is not None:
+            self._screen.open(opened.connection, late=late)
         self.outbox.send_for(opened if late is opened.late else replace(opened, late=late))
 
     def receive_run(self, run: Run) -> None:
         """Take bytes in order, of a connection that the layer knows."""
         stream = run.stream
+        if self._screen is not None:
+            self._screen_run(run)
+            return
         self._tell_time(stream.connection, run.pod_time)
         if run.pieces and self._digests is not None:
             self._digests.update(stream.connection, stream.direction, *run.pieces)
@@ -144,11 +174,19 @@ class Session:
         else:
             self.outbox.send_omitted(stream.connection, stream.direction, run.offset, run.length)
 
+    def _screen_run(self, run: Run) -> None:
+        stream = run.stream
+        event: Data | Omitted = Omitted(stream.connection, stream.direction, run.offset, run.length)
+        if run.pieces:
+            event = Data(stream.connection, stream.direction, run.offset, b"".join(run.pieces))
+        self.receive_event(event, run.pod_time)
+
     def receive_event(self, event: ConnectionFrame, pod_time: int) -> None:
         """Take what happened to a connection that the layer knows."""
         if isinstance(event, Opened):
             return
-        self._tell_time(event.connection, pod_time)
+        if self._screen is None:
+            self._tell_time(event.connection, pod_time)
         if isinstance(event, Data) and self._digests is not None:
             self._digests.update(event.connection, event.direction, event.payload)
         if isinstance(event, Data | Omitted | Gap) and self.needs(event.direction):
@@ -159,6 +197,8 @@ class Session:
                 self._gap_ends[flow] = event.offset + event.length
             else:
                 self._bytes_seen += event.length if isinstance(event, Omitted) else len(event.payload)
+        if self._screen is not None and self._pass_screen(self._screen, event, pod_time):
+            return
         if isinstance(event, Data) and not self.sends[event.direction]:
             event = Omitted(event.connection, event.direction, event.offset, len(event.payload))
         elif isinstance(event, Closed):
@@ -169,6 +209,31 @@ class Session:
             for direction in Direction:
                 self._gap_ends.pop((event.connection, direction), None)
         self.outbox.send_for(event)
+
+    def _pass_screen(self, screen: "Screen", event: ConnectionFrame, pod_time: int) -> bool:
+        """Send what the screen lets pass now; whether the event itself is settled by that."""
+        settled = isinstance(event, Data | Omitted | Gap | Ended)
+        if isinstance(event, Data | Omitted | Gap | Ended):
+            passed = screen.receive_event(event, pod_time)
+        else:
+            passed = screen.close(event.connection, pod_time)
+        for time, frame in passed:
+            self._tell_time(frame.connection, time)
+            self.outbox.send_for(frame)
+        return settled
+
+    def settle(self, pod_time: int) -> None:
+        """Decide what still waits, before the connections are closed."""
+        if self._screen is not None:
+            for connection in self._screen.connections:
+                for _, frame in self._screen.close(connection, pod_time):
+                    self.outbox.send_for(frame)
+
+    def discard(self) -> None:
+        """Drop everything; the layer is gone."""
+        if self._screen is not None:
+            self._screen.forget(self._screen.connections)
+        self.outbox.discard()
 
     def _tell_time(self, connection: int, pod_time: int) -> None:
         if self.wants_times and self._times.get(connection) != pod_time:

@@ -8,6 +8,7 @@ from e2e.sessions import Podmirror
 from tests.layer.inspection.schemas import EXCHANGE, HAR
 
 SEED, REQUESTS = 21, 40
+MANY = 1000
 
 
 def inspect(k8s: E2ECluster, *arguments: str) -> Podmirror:
@@ -32,18 +33,18 @@ def test_json_lines_hold_each_exchange_with_its_answer(k8s: E2ECluster) -> None:
 def test_a_har_that_ctrl_c_ended_is_valid(k8s: E2ECluster) -> None:
     with inspect(k8s, "-o", "har") as podmirror:
         podmirror.until_said("watching port 8080")
-        drive(k8s, "client-har", SEED + 1, REQUESTS)
+        drive(k8s, "client-har", SEED + 1, MANY)
         until(
-            lambda: podmirror.out.count('"startedDateTime"') >= REQUESTS,
+            lambda: podmirror.out.count('"startedDateTime"') >= MANY,
             "every exchange is shown",
-            seconds=20,
+            seconds=60,
         )
         assert podmirror.interrupt() == 0
         har = json.loads(podmirror.out)
 
     HAR.validate(har)
     urls = {entry["request"]["url"].rpartition("/")[2] for entry in har["log"]["entries"]}
-    assert urls == {str(number) for number in range(REQUESTS)}
+    assert urls == {str(number) for number in range(MANY)}
 
 
 def test_text_holds_headers_and_bodies_and_ends_by_itself(k8s: E2ECluster) -> None:

@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from e2e.bodies import drive, expected, received
 from e2e.cluster import APP, CLIENT, LOCAL, E2ECluster, code, until
 from e2e.sessions import Podmirror
@@ -46,6 +48,7 @@ def test_a_session_survives_a_restart_of_the_api_server(
     assert len(after.spec.ephemeral_containers) == entries + 1
 
 
+@pytest.mark.timeout(240)  # a cluster may take half a minute to run pods again
 def test_a_session_survives_rollouts_and_a_restart_of_the_api_server(
     k8s: E2ECluster, local_port: int, tmp_path: Path
 ) -> None:
@@ -56,25 +59,26 @@ def test_a_session_survives_rollouts_and_a_restart_of_the_api_server(
     with Podmirror(k8s, *arguments) as podmirror:
         podmirror.until_said("subscribed: port 8080")
 
-        def deliver(round_: int) -> None:
-            drive(k8s, f"client-lasting-{round_}", round_, 20, app="lasting")
-            until(lambda: len(podmirror.out.splitlines()) == 20 * round_, "all requests have arrived")
-            latest = "".join(podmirror.out.splitlines(keepends=True)[-20:])
-            assert received(latest) == expected(round_, 20)
-
         def roll(times: int) -> None:
             restart(k8s, "Deployment", "lasting", now=str(times))
             until(lambda: podmirror.err.count("moved on from pod") == times, "the session has moved")
             until(lambda: len(k8s.ready_pods("lasting")) == 1, "the old pod is gone")
 
-        deliver(1)
+        def have_arrived(count: int) -> bool:
+            return len(podmirror.out.splitlines()) == count
+
         roll(1)
-        deliver(2)
+        (pod,) = k8s.ready_pods("lasting")
+        k8s.run_pod("client-lasting", CLIENT, pod.status.pod_ip, str(REQUESTS), "0.05", "8")
+        until(lambda: podmirror.out, "requests arrive")
         k8s.restart_apiserver()
         podmirror.until_said("resumed after")
-        deliver(3)
+        until(lambda: have_arrived(REQUESTS), "all requests have arrived")
+        assert received(podmirror.out) == expected(8, REQUESTS)
+
         roll(2)
-        deliver(4)
+        drive(k8s, "client-lasting-anew", 9, 20, app="lasting")
+        until(lambda: have_arrived(REQUESTS + 20), "the new pod's have arrived")
         assert podmirror.process.poll() is None
         podmirror.interrupt()
         said = podmirror.err

@@ -10,6 +10,7 @@ watches among them, and refuse others for so long, as an API server does that is
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import logging
 import socket
@@ -87,9 +88,14 @@ class ApiServer:
         await asyncio.sleep(_ANSWER_SECONDS)
         await self.stop()
         address = self._listening.getsockname()
-        # It is closed for everybody who holds it, and loses its port, which the kernel had chosen (tcp_disconnect).
+        # It is closed for everybody who holds it. It loses a port that the kernel had chosen, and keeps one that it was bound
+        # to by name, which it is from the second time on (tcp_set_state); getsockname() does not tell these apart.
         self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.bind(address)
+        try:
+            self._listening.bind(address)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it is bound
+                raise
         await asyncio.sleep(seconds)
         self._listening.listen(_BACKLOG)
         await self._serve()

@@ -24,7 +24,7 @@ from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import AnyFrame, Refused, Resume
 from podmirror_wire.handshake import AgentHandshake
-from podmirror_wire.values import CAPTURE_ENDED, CloseReason
+from podmirror_wire.values import CloseReason
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +124,8 @@ class Server:
             await asyncio.gather(*working, return_exceptions=True)
             listener.close()
             loop.remove_reader(self._capture.fileno())
-            reason = self._reason.result() if self._reason.done() and not self._reason.exception() else ""
-            await self._say_farewell(reason if reason.startswith(CAPTURE_ENDED) else "the agent ends")
+            told = self._reason.done() and not self._reason.cancelled() and self._reason.exception() is None
+            await self._say_farewell(self._reason.result() if told else "a fault of the agent's own")
             self._capture.close()
 
     def stop(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,12 +13,14 @@ from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
 from podmirror.options import (
     delivery_options,
+    filter_options,
     ports_option,
     reading_of,
     replay_file_options,
     source_of,
     source_options,
     take_mirroring,
+    take_settings,
 )
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.progress import Progress
@@ -29,6 +32,7 @@ from podmirror.source import open_source
 @source_options
 @ports_option
 @delivery_options
+@filter_options
 @replay_file_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
@@ -37,13 +41,15 @@ def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
 
     \b
     podmirror mirror -t deployment/web -p 80:3000
+    podmirror mirror -t deployment/web -p 80:3000 --path /api --method POST
     podmirror mirror -r capture.pcapng -p 80:3000 --speed 2x
     """
     if not pairs:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
     wanted = without_repeats(pairs)
-    progress, mirroring = take_mirroring(options)
-    origin = source_of(options, reading_of(options, len(wanted)))
+    settings = take_settings(options)
+    progress, mirroring = take_mirroring(options, settings)
+    origin = source_of(options, replace(reading_of(options, len(wanted)), settings=settings))
     asyncio.run(_mirror(origin, wanted, progress, mirroring))
 
 

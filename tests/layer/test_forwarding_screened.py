@@ -37,7 +37,7 @@ def test_a_connection_of_which_nothing_was_selected_is_not_begun():
 
     assert dialogue.omits(70, TO_RESPONDER) == []
     assert dialogue.omits() == []
-    assert dialogue.ends() == [DISMISS]
+    assert dialogue.ends() == []
     assert dialogue.closes() == []
 
     assert dialogue.outcome is Outcome.FILTERED

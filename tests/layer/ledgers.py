@@ -3,14 +3,14 @@
 from podmirror.forwarding import Forwarding, Outcome
 from podmirror.ledger import LayerLedger
 from podmirror_http.recognition import HTTP2_PREFACE
-from podmirror_wire.values import CloseReason
+from podmirror_wire.values import CloseReason, Direction
 from tests.layer.frames import HEAD, Talk
 
 TROUBLE = "nothing accepts connections on local port 3000 (Connection refused)"
 
 
-def forwarded(*frames, late: bool = False, late_joins: str = "http") -> Forwarding:
-    forwarding = Forwarding(Talk(late=late).opened(), late_joins=late_joins)
+def forwarded(*frames, late: bool = False, **options: object) -> Forwarding:
+    forwarding = Forwarding(Talk(late=late).opened(), **options)
     for frame in frames:
         forwarding.receive_frame(frame)
     return forwarding
@@ -45,6 +45,12 @@ def of(outcome: Outcome) -> Forwarding:  # noqa: C901  # a case for each outcome
             forwarding = forwarded(talk.says(HTTP2_PREFACE), talk.closes(), late=True)
         case Outcome.SKIPPED:
             forwarding = forwarded(says, talk.closes(), late=True, late_joins="skip")
+        case Outcome.FILTERED:
+            forwarding = forwarded(talk.omits(7, Direction.TO_RESPONDER), talk.closes(), screened=True)
+        case Outcome.WITHHELD:
+            part = talk.says(b"GET / HTTP")
+            left_out = talk.omits(8, Direction.TO_RESPONDER)
+            forwarding = forwarded(part, left_out, talk.closes(), screened=True)
         case Outcome.OPEN:
             forwarding = forwarded(says)
     assert forwarding.outcome is outcome

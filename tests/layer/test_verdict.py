@@ -26,7 +26,7 @@ def test_in_words_when_much_happened():
     ledger.settle(of(Outcome.WHOLE), 41, TROUBLE)
 
     assert sentences(ledger) == [
-        "16 connections mirrored: 2 complete, 1 joined late, 6 with loss; 328 bytes delivered.",
+        "18 connections mirrored: 2 complete, 1 joined late, 6 with loss; 338 bytes delivered.",
         f"1 connection: {TROUBLE}.",
         "1 connection given up by the agent, because its buffers were full.",
         "3 connections shed by the agent, because its CPU budget was used up.",
@@ -35,15 +35,35 @@ def test_in_words_when_much_happened():
         "1 connection open before the session began, in which no HTTP/1 request was recognised: not delivered.",
         "1 connection open before the session began, in HTTP/2, which cannot be joined late: not delivered.",
         "1 connection open before the session began, which --late-joins skip leaves out: not delivered.",
+        "1 connection of which nothing was selected: not delivered.",
         "1 connection had not ended.",
+        "1 connection had a request that could not be redacted safely: it was left out.",
         "100 bytes: missed by the capture.",
         "1,000 bytes: given up by the agent, because its buffers were full.",
         "509 bytes: in connections that the agent shed.",
         "41 bytes: not taken by the local process.",
+        "15 bytes: left out in the pod, as not selected or not to be redacted safely.",
         "4 bytes: passed over on the way to a request to join at.",
         "The agent's kernel dropped 1 packet between 22:13:20 and 23:14:21 (UTC, the pod's clock).",
         "The agent gave up 1 IP fragment.",
         "The agent passed over 2,000 packets of connections over its limit.",
+    ]
+
+
+def test_what_an_agent_selected_and_redacted_is_told_and_is_no_loss():
+    ledger = ledger_of(
+        Outcome.WHOLE,
+        filtered_exchanges=3,
+        filtered_bytes=900,
+        unjudged_exchanges=1,
+        redacted_values=1,
+        redacted_out_bytes=50,
+    )
+    assert sentences(ledger)[1:] == [
+        "3 exchanges filtered in the pod, 900 bytes; 1 of them ended, or were too large, before they could be judged.",
+        "1 value redacted in the pod.",
+        "50 bytes left out in the pod, because they cannot be redacted safely.",
+        "Nothing was lost.",
     ]
 
 

@@ -12,16 +12,15 @@ from podmirror.inspection.looking import Looking
 from podmirror.inspection.viewoptions import take_viewing, view_options
 from podmirror.localagent import Reading
 from podmirror.options import (
-    fraction,
+    inspected_filter_options,
     inspected_ports_option,
     progress_option,
-    sample_option,
     source_of,
     source_options,
+    take_settings,
 )
 from podmirror.packetoptions import packet_options, take_recording
 from podmirror.progress import Progress
-from podmirror.screenoptions import inspected_exchanges_options, take_screening
 from podmirror_wire.values import EVERY_PORT
 
 
@@ -29,8 +28,7 @@ from podmirror_wire.values import EVERY_PORT
 @source_options
 @inspected_ports_option
 @view_options
-@sample_option
-@inspected_exchanges_options
+@inspected_filter_options
 @packet_options
 @progress_option
 @click.pass_context
@@ -38,7 +36,6 @@ def command(
     ctx: click.Context,
     /,
     ports: tuple[int, ...],
-    sample: float,
     progress_style: Any,
     **options: Any,
 ) -> None:
@@ -52,12 +49,12 @@ def command(
     podmirror inspect -t pod/web --filter 'port 80 or udp' -w web.pcapng
     podmirror inspect -t pod/web -w - | wireshark -k -i -
     """
-    viewing, recording, screening = take_viewing(options), take_recording(options), take_screening(options)
-    if viewing.output == "connections" and screening.selection:
+    viewing, recording, asked = take_viewing(options), take_recording(options), take_settings(options)
+    if viewing.output == "connections" and "select" in asked:
         raise UsageError(
             "--method, --path, --header and --status select exchanges; -o connections shows connections"
         )
-    viewing = replace(viewing, exchanges_only=bool(screening.selection))
+    viewing = replace(viewing, exchanges_only="select" in asked)
     if recording.takes_stdout:
         if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
             raise UsageError("-w - and -o both write to stdout; give -w a file")
@@ -66,12 +63,10 @@ def command(
     others = not ports and viewing.output == "text"
     settings = {
         **viewing.settings,
-        **recording.settings(redacts=screening.redacts, others=others),
-        **screening.settings,
+        **recording.settings(redacts="redact" in asked, others=others),
+        **asked,
     }
-    if screening.redacts and recording.file is not None:
+    if "redact" in asked and recording.file is not None:
         settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
-    if sample < 1:
-        settings["sample"] = fraction(sample)
     origin = source_of(options, Reading("", subscriptions=len(wanted), settings=settings))
     asyncio.run(Looking(origin, wanted, Progress(progress_style)).run(viewing, recording))

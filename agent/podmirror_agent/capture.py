@@ -24,7 +24,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from podmirror_agent.filters import DROP_ALL, Instruction, program
+from podmirror_agent.expressions import compile_expression
+from podmirror_agent.filters import DROP_ALL, Instruction, program, why_not
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket, Way
 from podmirror_agent.segment import Link
@@ -34,7 +35,7 @@ _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 5, 6, 10
 _TPACKET_V3 = 2
 _SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 0x0003
-_PACKET_HOST, _PACKET_OUTGOING = 0, 4
+_PACKET_OUTGOING = 4
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
 
@@ -64,6 +65,9 @@ _ADDRESS = struct.Struct(
     "@HHiHB"
 )  # struct sockaddr_ll: family, protocol, interface, hardware type, packet type
 _ADDRESS_OFFSET = 48  # TPACKET_ALIGN(sizeof(struct tpacket3_hdr))
+_TP_STATUS_VLAN_VALID, _TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
+_TAG_OFFSET = 32  # of hv1.tp_vlan_tci in struct tpacket3_hdr
+_TAG = struct.Struct("@IH")
 _STATISTICS = struct.Struct("@III")
 _SIOCGIFNAME = 0x8910  # linux/sockios.h
 _INTERFACE_REQUEST = struct.Struct("@16si20x")
@@ -122,16 +126,23 @@ class Capture:
         if interest.ports:
             self._attach(
                 program(
-                    _compile,
+                    compile_expression,
                     interest.ports,
                     self._control_port,
                     self._loopback,
                     responder_whole=interest.responder_bytes,
                     kept=interest.kept,
+                    packets=interest.packets,
+                    others=interest.others,
+                    expression=interest.expression,
                 )
             )
         else:
             self._attach(list(DROP_ALL))
+
+    def why_not(self, expression: str) -> str:
+        """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
+        return why_not(compile_expression, expression)
 
     def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
         """Give the blocks that are ready to the mirror, at most `BLOCKS_PER_WAKE_UP` of them; `now` is monotonic seconds.
@@ -153,7 +164,9 @@ class Capture:
 
         Its bytes are valid until its block is given back.
         """
-        _, seconds, nanoseconds, captured, length, _, mac, net = _PACKET.unpack_from(self._ring, position)
+        _, seconds, nanoseconds, captured, length, status, mac, net = _PACKET.unpack_from(
+            self._ring, position
+        )
         _, _, interface, hardware, kind = _ADDRESS.unpack_from(self._ring, position + _ADDRESS_OFFSET)
         way = self._way(kind, interface)
         if way is None:
@@ -170,6 +183,8 @@ class Capture:
             (interface, self._name(interface)),
             seconds * 1_000_000_000 + nanoseconds,
             link,
+            kind,
+            self._tag(position, status) if status & _TP_STATUS_VLAN_VALID else b"",
         )
 
     def drops(self) -> int:
@@ -185,8 +200,13 @@ class Capture:
             self._ring.close()
         self._opened.close()
 
+    def _tag(self, position: int, status: int) -> bytes:
+        """Give the VLAN tag that the kernel took off a packet."""
+        control, protocol = _TAG.unpack_from(self._ring, position + _TAG_OFFSET)
+        return struct.pack("!HH", protocol if status & _TP_STATUS_VLAN_TPID_VALID else 0x8100, control)
+
     def _way(self, kind: int, interface: int) -> Way | None:
-        if kind == _PACKET_HOST:
+        if kind < _PACKET_OUTGOING:  # broadcast, multicast and what is for others come in, too
             return Way.EITHER if interface == self._loopback else Way.INCOMING
         if kind == _PACKET_OUTGOING and interface != self._loopback:
             return Way.OUTGOING
@@ -236,12 +256,3 @@ def _scapy_kept_from_the_disk() -> Iterator[None]:
                 del os.environ[variable]
             else:
                 os.environ[variable] = value
-
-
-def _compile(expression: str, link: int) -> list[Instruction]:
-    from scapy.arch.common import compile_filter, free_filter  # as above
-
-    compiled = compile_filter(expression, linktype=link)
-    instructions = [(each.code, each.jt, each.jf, each.k) for each in compiled.bf_insns[: compiled.bf_len]]
-    free_filter(compiled)
-    return instructions

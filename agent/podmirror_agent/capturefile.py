@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from podmirror_agent.packet import CapturedPacket, Way
+from podmirror_agent.packet import UNKNOWN_TYPE, CapturedPacket, Way
 from podmirror_agent.segment import Link
 
 MAX_READ_BYTES = 16 << 20
@@ -151,7 +151,9 @@ class CaptureFile:
             link, length, data = Link.RAW, max(0, length - len(data) + len(found)), found
         number = self._interfaces.setdefault(raw.interface, len(self._interfaces))
         interface = (number, raw.interface)
-        yield CapturedPacket(memoryview(data), length, Way.EITHER, interface, raw.pod_time, link)
+        yield CapturedPacket(
+            memoryview(data), length, Way.EITHER, interface, raw.pod_time, link, UNKNOWN_TYPE
+        )
 
 
 def _open(path: str, opened: ExitStack) -> Any:  # scapy has no types

@@ -217,6 +217,8 @@ class Conversation:
             if not re.fullmatch("[1-9][0-9]{0,9}", size):
                 raise ProtocolError(f"this agent has no option replay={size[:40]}")
             self._replay.begin_to_keep(int(size))
+        if settings.get("filter"):
+            self._session.refusal = self._capture.why_not(settings["filter"])
         return Options(settings)
 
     def _follow_interest(self, before: object) -> None:
@@ -251,6 +253,7 @@ class Conversation:
                 "last_drop_time": now,
             }
             self._drops = drops
+        self._session.packets.receive_drops(drops)
         return {"kernel_drops": drops, **self._drop_times, "cpu_ns": time.process_time_ns()}
 
     def say_goodbye(self, reason: str) -> None:

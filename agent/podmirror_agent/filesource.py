@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from podmirror_agent.capturefile import CaptureFile
+from podmirror_agent.expressions import OfflineFilter
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket
 from podmirror_wire.values import CAPTURE_ENDED
@@ -54,6 +55,7 @@ class FileSource:
         self._wake_read, self._wake_write = os.pipe()
         self._batch: list[CapturedPacket] = []
         self._taken = asyncio.Event()
+        self._filter: OfflineFilter | None = None
         self._now = 0.0
         self._pumping: asyncio.Task[None] | None = None
 
@@ -63,13 +65,20 @@ class FileSource:
 
     def set_interest(self, interest: Interest) -> None:
         """Begin to read when all subscriptions are there."""
+        self._filter = OfflineFilter(interest.expression) if interest.expression else None
         if self._pumping is None and len(interest.ports) >= self._subscriptions:
             self._pumping = asyncio.create_task(self._pump(), name="read the file")
+
+    def why_not(self, expression: str) -> str:
+        """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
+        return OfflineFilter(expression).why_not()
 
     def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:  # noqa: ARG002  # the file has a time of its own
         """Give the batch that is due to the mirror."""
         os.read(self._wake_read, 1)
         for packet in self._batch:
+            if self._filter is not None and not self._filter.matches(packet):
+                continue
             self._now = max(self._now, packet.pod_time / 1e9)
             mirror.expire(self._now)
             mirror.receive_packets((packet,), self._now)

@@ -49,11 +49,20 @@ MAX_CHARGE = 10_100
 """Bytes that a program may cost in the kernel: two of them at a time, and some tolerance, in the 20,480 of net.core.optmem_max
 before Linux 6.8."""
 
+MAX_EXPRESSION_CHARGE = 6_000
+"""What of that a user's expression may take. Where the rest is not enough for the ports, they are told apart in user space."""
+
+_NAMED_LENGTH = 80
+"""Characters of an expression that are named in a refusal."""
+
 MAX_RANGES = 128
 """Of ports, to begin with: no program with more would be small enough, and libpcap takes ever longer for each."""
 
 _RETURN, _LOAD, _JUMP, _JUMP_IF_EQUAL = 0x06, 0x20, 0x05, 0x15
 """BPF_RET | BPF_K, BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JA and BPF_JMP | BPF_JEQ | BPF_K of linux/bpf_common.h."""
+
+_WHOLE: tuple[Instruction, ...] = ((0x06, 0, 0, WHOLE_LENGTH),)
+"""One instruction: accept any packet."""
 
 _ANCILLARY = 0xFFFFF000
 _PACKET_TYPE, _INTERFACE, _HARDWARE_TYPE = _ANCILLARY + 4, _ANCILLARY + 8, _ANCILLARY + 28
@@ -89,6 +98,9 @@ def program(
     *,
     responder_whole: bool,
     kept: int = ALL_KEPT,
+    packets: bool = False,
+    others: bool = False,
+    expression: str = "",
 ) -> list[Instruction]:
     """Put the filter together for these ports of the pod; at least one.
 
@@ -99,14 +111,43 @@ def program(
         loopback: Index of the loopback interface.
         responder_whole: Whether packets from those ports are wanted whole.
         kept: How many of the 256 classes of connections are mirrored; of the others only beginnings and ends pass.
+        packets: Whether every packet passes, whatever its port and its protocol.
+        others: Whether packets that are not TCP pass, too, cut to their headers.
+        expression: What a packet must match besides, one that `why_not` has nothing against; empty for anything.
     """
+    everything = list(_WHOLE)
+    if packets:
+        return _joined(compiler, (everything, everything), control_port, loopback, expression)
     most = MAX_RANGES
     while True:
         ranges = [(0, 0xFFFF)] if EVERY_PORT in ports else cover(ports, most)
-        made = _program(compiler, ranges, control_port, loopback, responder_whole, kept)
-        if charge(made) <= MAX_CHARGE or len(ranges) == 1:
+        parts = _parts(compiler, ranges, responder_whole, kept, others)
+        made = _joined(compiler, parts, control_port, loopback, expression)
+        if charge(made) <= MAX_CHARGE:
             return made
+        if (
+            len(ranges) == 1
+        ):  # beside a long expression: what of its packets is of no port is sorted out in user space
+            return _joined(compiler, (everything, everything), control_port, loopback, expression)
         most = len(ranges) * 3 // 4
+
+
+def why_not(compiler: Compiler, expression: str) -> str:
+    """Say why an expression cannot be a filter; nothing if it can."""
+    try:
+        cost = sum(charge(_gate(compiler, expression, link)) for link in (DLT_ETHERNET, DLT_RAW))
+    except ValueError as error:
+        return f"libpcap does not take the filter '{_short(expression)}': {error}"
+    if cost > MAX_EXPRESSION_CHARGE:
+        return (
+            f"the filter '{_short(expression)}' is too long for the kernel: its program takes {cost:,} bytes there, "
+            f"of at most {MAX_EXPRESSION_CHARGE:,}"
+        )
+    return ""
+
+
+def _short(expression: str) -> str:
+    return expression if len(expression) <= _NAMED_LENGTH else f"{expression[:_NAMED_LENGTH]}..."
 
 
 def connection_class(port: int) -> int:
@@ -147,14 +188,10 @@ def _cost(code: int, if_true: int, if_false: int, constant: int) -> int:
     return 16 if code & 0x07 == 0x06 else 8  # BPF_RET takes two
 
 
-def _program(
-    compiler: Compiler,
-    ranges: _Ranges,
-    control_port: int,
-    loopback: int,
-    responder_whole: bool,
-    kept: int,
-) -> list[Instruction]:
+def _parts(
+    compiler: Compiler, ranges: _Ranges, responder_whole: bool, kept: int, others: bool
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Give the programs for interfaces with an Ethernet header and without."""
     to, of = (_SOURCE, _DESTINATION), (_DESTINATION, _SOURCE)  # initiator's and responder's port
     parts = []
     for link, classes in ((DLT_ETHERNET, kept), (DLT_RAW, ALL_KEPT)):
@@ -169,11 +206,43 @@ def _program(
         if classes < ALL_KEPT:
             any_port = " or ".join(f"tcp portrange {first}-{last}" for first, last in ranges)
             cut.append(f"(({any_port}) and {_ENDS})")
+        if others:
+            cut.append("(not tcp)")
         part = _accept(compiler(whole, link), WHOLE_LENGTH)
         if cut:
             part = _else(part) + _accept(compiler(" or ".join(cut), link), HEADERS_LENGTH)
         parts.append(part)
-    ethernet, raw = parts
+    return parts[0], parts[1]
+
+
+def _gate(compiler: Compiler, expression: str, link: int) -> list[Instruction]:
+    """Give a program that goes on behind itself where the expression accepts a packet, and drops it where it does not."""
+    if not expression:
+        return []
+    try:
+        instructions = compiler(expression, link)
+    except ValueError:
+        if link == DLT_ETHERNET:
+            raise
+        return list(DROP_ALL)  # it asks for what a packet without an Ethernet header has not
+    return [
+        (_JUMP, 0, 0, len(instructions) - index - 1)
+        if code == _RETURN and constant
+        else (code, true, false, constant)
+        for index, (code, true, false, constant) in enumerate(instructions)
+    ]
+
+
+def _joined(
+    compiler: Compiler,
+    parts: tuple[list[Instruction], list[Instruction]],
+    control_port: int,
+    loopback: int,
+    expression: str,
+) -> list[Instruction]:
+    """Put what stands before the programs of either kind of interface in its place."""
+    ethernet = _gate(compiler, expression, DLT_ETHERNET) + parts[0]
+    raw = _gate(compiler, expression, DLT_RAW) + parts[1]
     control = f"tcp port {control_port} and (src host 127.0.0.1 or src host ::1)"
     by_hardware = [
         (_LOAD, 0, 0, _HARDWARE_TYPE),

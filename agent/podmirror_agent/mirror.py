@@ -16,8 +16,10 @@ from podmirror_agent.fastpath import Run, walk
 from podmirror_agent.fragments import Fragments
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
-from podmirror_agent.segment import Fragment, Segment, Undecoded, decode
+from podmirror_agent.packetfeed import NOWHERE, Place
+from podmirror_agent.segment import SYN, Fragment, Segment, Undecoded, decode
 from podmirror_agent.session import Session
+from podmirror_agent.stream import UNKNOWN, distance
 from podmirror_wire.errors import ProtocolError, UnexpectedFrame
 from podmirror_wire.frames import (
     AnyFrame,
@@ -27,11 +29,15 @@ from podmirror_wire.frames import (
     Ledger,
     Opened,
     Options,
+    Refused,
     Subscribe,
     Subscribed,
     Unsubscribe,
 )
 from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
+
+_FOREIGN_TYPES = (1, 2, 3)
+"""Of sll_pkttype, packet(7): broadcast, multicast and to another host; no connection of the pod's."""
 
 
 class Interest(NamedTuple):
@@ -43,6 +49,12 @@ class Interest(NamedTuple):
     """Whether the packets from those ports are wanted whole."""
     kept: int = ALL_KEPT
     """Classes of connections (`filters.connection_class`) that are not shed."""
+    packets: bool = False
+    """Whether every packet is wanted, whatever it is."""
+    others: bool = False
+    """Whether packets that are not TCP are wanted, too."""
+    expression: str = ""
+    """What every packet must match besides, as a tcpdump expression; empty for anything."""
 
 
 class _Followed:
@@ -68,6 +80,8 @@ class Mirror:
         self._followed: dict[int, _Followed] = {}
         self._undecoded = dict.fromkeys(Undecoded, 0)
         self._packets: int = 0
+        self._feeds: list[Session] = []
+        """Sessions that are given packets."""
         self._pod_time: int = 0
         """Of what is told now, nanoseconds since 1970."""
 
@@ -105,6 +119,10 @@ class Mirror:
         elif isinstance(frame, Options):
             self._receive_options(session, frame)
         elif isinstance(frame, Subscribe):
+            refusal = self._refusal(session)
+            if refusal:
+                session.outbox.send(Refused(frame.request, refusal))
+                return
             session.subscriptions[frame.request] = frame.port
             self._follow_interest()
             session.outbox.send(Subscribed(frame.request, pod_time))
@@ -119,8 +137,7 @@ class Mirror:
         for packet in packets:
             self._packets += 1
             self._pod_time = packet.pod_time
-            for event in self._receive_packet(packet, now):
-                self._pass_on(event)
+            self._take_packet(packet, now)
 
     def receive_block(
         self,
@@ -149,7 +166,17 @@ class Mirror:
             events = self._receive_packet(packet, now)
             return [Moment(packet.pod_time), *events] if events else []
 
+        def recording(at: int) -> list[ConnectionEvent]:
+            packet = packet_at(at)
+            if packet is not None:
+                self._pod_time = packet.pod_time
+                self._take_packet(packet, now)
+            return []
+
         self._packets += count
+        if self.interest.packets:  # each packet goes to a session as it is, so none goes the short way
+            walk(ring, view, position, count, {}, now, recording)
+            return
         for each in walk(ring, view, position, count, self._connections.table.flows, now, careful):
             if isinstance(each, Run):
                 if each.stream.run is each:
@@ -204,18 +231,63 @@ class Mirror:
             }
         )
 
+    def _take_packet(self, packet: CapturedPacket, now: float) -> None:
+        """Take a packet for the connections, and then for the sessions that want the packet itself."""
+        decoded = decode(packet.packet, packet.wire_length, packet.link)
+        before = self._place(decoded) if self.interest.packets else None
+        knew = [each for each in self._feeds if before is not None and each.knows(before.connection)]
+        for event in self._receive_decoded(packet, decoded, now):
+            self._pass_on(event)
+        after = self._place(decoded) if self.interest.packets else None
+        for session in self._feeds:
+            if session.packets.wants_tcp or decoded is Undecoded.NOT_TCP:
+                place = before if session in knew else after
+                known = place is not None and (place is before or session.knows(place.connection))
+                session.packets.receive_packet(packet, place if place is not None and known else NOWHERE)
+
     def _receive_packet(self, packet: CapturedPacket, now: float) -> list[ConnectionEvent]:
-        segment: Segment | Fragment | Undecoded | None = decode(
-            packet.packet, packet.wire_length, packet.link
-        )
+        decoded = decode(packet.packet, packet.wire_length, packet.link)
+        if decoded is Undecoded.NOT_TCP:
+            for session in self._feeds:
+                session.packets.receive_packet(packet)
+        return self._receive_decoded(packet, decoded, now)
+
+    def _receive_decoded(
+        self, packet: CapturedPacket, decoded: Segment | Fragment | Undecoded, now: float
+    ) -> list[ConnectionEvent]:
+        segment: Segment | Fragment | Undecoded | None = decoded
         if isinstance(segment, Fragment):
             path = (packet.interface[0], packet.way)
             segment = self._fragments.receive_fragment(segment, path, now)
         if isinstance(segment, Undecoded):
             self._undecoded[segment] += 1
-        if not isinstance(segment, Segment):
+        if not isinstance(segment, Segment) or packet.packet_type in _FOREIGN_TYPES:
             return []
         return self._connections.receive_segment(segment, packet.way, packet.interface, packet.pod_time, now)
+
+    def _place(self, decoded: Segment | Fragment | Undecoded) -> Place | None:
+        """Find the place of a segment's payload in its connection."""
+        stream = self._connections.table.stream(decoded) if isinstance(decoded, Segment) else None
+        if stream is None or stream.next == UNKNOWN or not isinstance(decoded, Segment):
+            return None
+        sequence = decoded.sequence + 1 if decoded.flags & SYN else decoded.sequence
+        ahead = distance(sequence & 0xFFFFFFFF, stream.next)
+        offset = stream.offset + ahead + (1 if stream.ended else 0)  # a FIN takes a number, and no byte
+        if offset < 0:
+            return None
+        return Place(stream.connection, stream.direction, offset, decoded.length)
+
+    def _refusal(self, session: Session) -> str:
+        """Say why a session cannot have a subscription; nothing if it can."""
+        mine = session.packets.expression
+        for other in self._sessions:
+            if other is not session and other.subscriptions and other.packets.expression != mine:
+                theirs = other.packets.expression
+                return (
+                    f"another session of this agent has {_named(theirs)}, this one has {_named(mine)}, and sessions of one "
+                    "agent share the kernel's filter; give this one an agent of its own with --agent-name"
+                )
+        return session.refusal
 
     def _follow_interest(self) -> None:
         """Bring what is followed, and for whom, in line with what the sessions want."""
@@ -223,7 +295,17 @@ class Mirror:
         responder_bytes = any(
             session.needs(Direction.TO_INITIATOR) for session in self._sessions if session.ports
         )
-        self.interest = Interest(ports, responder_bytes, self._connections.kept)
+        self._feeds = [
+            each for each in self._sessions if each.subscriptions and each.packets.mode is not None
+        ]
+        self.interest = Interest(
+            ports,
+            responder_bytes,
+            self._connections.kept,
+            any(each.packets.wants_tcp for each in self._feeds),
+            bool(self._feeds),
+            next((each.packets.expression for each in self._sessions if each.subscriptions), ""),
+        )
         self._connections.subscribe(ports)
         self._connections.table.wants_responder_bytes = responder_bytes
         self._followed = {
@@ -297,3 +379,7 @@ class Mirror:
             for session in self._sessions:
                 session.known.pop(event.connection, None)
             del self._followed[event.connection]
+
+
+def _named(expression: str) -> str:
+    return f"the filter '{expression}'" if expression else "no filter"

@@ -35,6 +35,9 @@ MAX_WAITING_BYTES = 4 << 20
 HIGH_WATER_BYTES = 1 << 20
 """Encoded output that may be ready at a time: several round trips of a fast tunnel."""
 
+PACKETS_SHARE = 4
+"""Packets for capture files take at most this part (a quarter) of the agent's budget, so that they never cost a connection."""
+
 MAX_OUTPUT_BYTES = 2 * HIGH_WATER_BYTES
 """Output beyond which connections that must be cut before the layer has heard of them are told of in the ledger alone."""
 
@@ -84,12 +87,30 @@ class Outbox:
         self._output_bytes: int = 0
         self._views: int = 0
         """How many parts of the output belong to the capture's ring."""
+        self._packets: deque[bytes] = deque()
+        """Encoded frames that wait for the tunnel."""
+        self._packets_charged: int = 0
         self.cut_connections: int = 0
         self.cut_bytes: int = 0
 
     def send(self, frame: AnyFrame) -> None:
         """Put a frame of the session itself into the output."""
         self._emit(frame)
+
+    def send_packet(self, encoded: bytes) -> bool:
+        """Put an encoded packet frame into the output, or let it wait; False, and nothing done, if there is no room for it."""
+        if not self._packets and self._output_bytes < self._high_water_bytes:
+            self._output.append(encoded)
+            self._output_bytes += len(encoded)
+            return True
+        charge = len(encoded) + OVERHEAD_BYTES
+        if self._packets_charged + charge > self._budget.limit // PACKETS_SHARE or not self._budget.take(
+            charge
+        ):
+            return False
+        self._packets_charged += charge
+        self._packets.append(encoded)
+        return True
 
     def send_for(self, frame: ConnectionFrame) -> None:
         """Put a frame of a connection into the output, or let it wait.
@@ -207,7 +228,7 @@ class Outbox:
         output, self._output = self._output, []
         self._output_bytes = 0
         self._views = 0
-        if self._ready:
+        if self._ready or self._packets:
             self._flow()
         return output
 
@@ -220,6 +241,9 @@ class Outbox:
         """Drop everything; the layer is gone."""
         for queue in self._queues.values():
             self._budget.give(queue.charged)
+        self._budget.give(self._packets_charged)
+        self._packets_charged = 0
+        self._packets.clear()
         self._queues.clear()
         self._ready.clear()
         self._output.clear()
@@ -232,7 +256,9 @@ class Outbox:
     @property
     def backlog_bytes(self) -> int:
         """All that waits: payload, what each frame costs besides, and output that was not taken yet."""
-        return self._output_bytes + sum(queue.charged for queue in self._queues.values())
+        return (
+            self._output_bytes + self._packets_charged + sum(queue.charged for queue in self._queues.values())
+        )
 
     def _make_room(self, frame: ConnectionFrame, queue: _Queue) -> bool:
         payload = _payload_bytes(frame)
@@ -267,7 +293,11 @@ class Outbox:
         self._ready.pop(frame.connection, None)
 
     def _flow(self) -> None:
-        while self._ready and self._output_bytes < self._high_water_bytes:
+        while (self._ready or self._packets) and self._output_bytes < self._high_water_bytes:
+            if self._packets:
+                self._send_waiting_packet()
+            if not self._ready:
+                continue
             connection = next(iter(self._ready))
             del self._ready[connection]
             queue = self._queues[connection]
@@ -276,6 +306,14 @@ class Outbox:
                 del self._queues[connection]
             elif sent is not None and queue.frames:
                 self._ready[connection] = None
+
+    def _send_waiting_packet(self) -> None:
+        encoded = self._packets.popleft()
+        charge = len(encoded) + OVERHEAD_BYTES
+        self._packets_charged -= charge
+        self._budget.give(charge)
+        self._output.append(encoded)
+        self._output_bytes += len(encoded)
 
     def _send_one(self, queue: _Queue) -> ConnectionFrame | None:
         """Send the first frame of the queue, or as much of it as the credit allows; None if that is nothing."""

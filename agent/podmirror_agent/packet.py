@@ -15,6 +15,10 @@ class Way(Enum):
     """Loopback, or a capture that does not say."""
 
 
+UNKNOWN_TYPE = 255
+"""In place of an sll_pkttype, where a file does not say."""
+
+
 class CapturedPacket(NamedTuple):
     """A packet as its source gives it. Its bytes may be valid only until the next one is asked for."""
 
@@ -26,3 +30,8 @@ class CapturedPacket(NamedTuple):
     pod_time: int
     """Nanoseconds since 1970."""
     link: Link = Link.ETHERNET
+    packet_type: int = 0
+    """sll_pkttype of packet(7): 0 to the host, 1 broadcast, 2 multicast, 3 to another host, 4 outgoing; or
+    `UNKNOWN_TYPE`."""
+    tag: bytes = b""
+    """A VLAN tag that the kernel took off behind the Ethernet addresses, 4 bytes."""

@@ -49,6 +49,9 @@ class PacketSource(Protocol):
     def set_interest(self, interest: Interest) -> None:
         """Let packets of this interest through."""
 
+    def why_not(self, expression: str) -> str:
+        """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
+
     def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
         """Give the packets that are there to the mirror, and stop after each block of them, whose memory is then given back."""
 

@@ -11,6 +11,7 @@ from podmirror_agent.connection import Shed
 from podmirror_agent.digests import Digests
 from podmirror_agent.fastpath import Run
 from podmirror_agent.outbox import Outbox
+from podmirror_agent.packetfeed import PacketFeed
 from podmirror_agent.sample import in_sample
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened, Timed
@@ -42,6 +43,9 @@ class Session:
         self.subscriptions: dict[int, int] = {}
         """Port by request."""
         self.outbox = Outbox(budget, window=DEFAULT_WINDOW)
+        self.packets = PacketFeed(self.outbox)
+        self.refusal = ""
+        """Why no subscription can be had with these options; empty if one can."""
         self.known: dict[int, int | None] = {}
         """Request, and so subscription, by open connection; None once it was closed here before it ended in the pod."""
         self._connections: int = 0
@@ -94,9 +98,14 @@ class Session:
             "sampled_out_connections": self._sampled_out,
             "cut_connections": self.outbox.cut_connections,
             "cut_bytes": self.outbox.cut_bytes,
+            **({"packets_unsent": self.packets.unsent} if self.packets.mode is not None else {}),
             "waiting_bytes": self.outbox.waiting_bytes,
             **(self._screen.counts() if self._screen is not None else {}),
         }
+
+    def knows(self, connection: int) -> bool:
+        """Whether the layer was told of a connection, and may be told more."""
+        return self.known.get(connection) is not None
 
     def listens(self, connection: int) -> bool:
         """Whether bytes of a connection in the audience of which it is are of use to the layer."""
@@ -125,7 +134,7 @@ class Session:
         elif name in ("select", "redact"):
             self._receive_terms(name, value)
         else:
-            return False
+            return self.packets.receive_option(name, value)
         return True
 
     def _receive_terms(self, name: str, text: str) -> None:

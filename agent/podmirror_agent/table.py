@@ -47,9 +47,13 @@ class ConnectionTable:
         stream = self.flows.get(_key(segment))
         return None if stream is None else self._by_number[stream.connection]
 
+    def stream(self, segment: Segment) -> Stream | None:
+        """Give the stream that this segment is of."""
+        return self.flows.get(_key(segment))
+
     def direction(self, segment: Segment) -> Direction | None:
         """Give the direction of that flow."""
-        stream = self.flows.get(_key(segment))
+        stream = self.stream(segment)
         return None if stream is None else stream.direction
 
     def begin(

@@ -70,7 +70,7 @@ def podmirror(ctx: click.Context, config_file: Path | None) -> None:
     """Copy a Kubernetes pod's live TCP traffic to a process on this machine, without touching that traffic.
 
     Exit codes: 0 all went well; 2 usage; 3 more was lost than --max-loss allows; 4 the agent or the tunnel was lost;
-    5 refused or not started. `exec` gives its command's own code first.
+    5 refused or not started; 6 what was seen could not be written. `exec` gives its command's own code first.
 
     Every option can also be given in podmirror.toml, and as an environment variable: --agent-image is PODMIRROR_AGENT_IMAGE.
     """

@@ -6,7 +6,8 @@ PodmirrorError
 ├── AgentLost       4  the agent or the tunnel was lost in mid-session
 │   └── TunnelLost     the tunnel alone, as far as is known: it may be opened again
 │       └── NobodyListens  there is a way to the agent's port, and it is closed
-└── NotStarted      5  refused, or something that is needed is missing
+├── NotStarted      5  refused, or something that is needed is missing
+└── OutputLost      6  what was seen cannot be written any more
 
 Every message is one sentence or two that name the object, the server's own words where there are any, and the next step.
 """
@@ -48,3 +49,9 @@ class NotStarted(PodmirrorError):
     """The session was refused, or something that it needs is missing."""
 
     exit_code = 5
+
+
+class OutputLost(PodmirrorError):
+    """What was seen cannot be written any more: a disk is full, for one."""
+
+    exit_code = 6

@@ -30,10 +30,13 @@ from podmirror_wire.frames import (
     Ended,
     Gap,
     Goodbye,
+    Interface,
     Ledger,
     Omitted,
     Opened,
     Options,
+    Packet,
+    PacketFrame,
     Ping,
     Pong,
     Received,
@@ -72,6 +75,7 @@ SESSION_TOTALS = frozenset(
         "cut_connections",
         "cut_bytes",
         "kernel_drops",
+        "packets_unsent",
         "sampled_out_connections",
         "shed_connections",
         "shed_bytes",
@@ -100,6 +104,8 @@ class Link:
         self.stream = stream
         """What it runs over now."""
         self._receiver = receiver
+        self.packet_receiver: Callable[[PacketFrame], None] | None = None
+        """Given every packet that the options ask for; set before the first subscription."""
         self._decoder = Decoder()
         self._acknowledged = 0
         """Received bytes that the agent knows of."""
@@ -297,6 +303,8 @@ class Link:
             case Opened() | Closed():
                 (self._open.add if isinstance(frame, Opened) else self._open.discard)(frame.connection)
                 self._receiver(frame)
+            case Interface() | Packet() if self.packet_receiver is not None:
+                self.packet_receiver(frame)
             case Ledger():
                 self._receive_ledger(frame)
             case Ping():

@@ -35,6 +35,9 @@ class FakeSource:
     def fileno(self) -> int:
         return self._read_end
 
+    def why_not(self, expression: str) -> str:
+        return "" if expression != "nonsense" else "the filter 'nonsense' is not understood: syntax error"
+
     def set_interest(self, interest: Interest) -> None:
         assert not self.closed, "the filter of a closed capture was set"
         self.ports.append(interest.ports)

@@ -69,7 +69,7 @@ class Pod:
         with self.namespace.entered():  # interfaces are named as they are first seen
             recorder = Recorder()
             for _ in self.capture.read_into(recorder, time.monotonic()):
-                for packet, wire_length, way, interface, pod_time, _ in recorder.packets:
+                for packet, wire_length, way, interface, pod_time, *_ in recorder.packets:
                     segment = decode(packet, wire_length)
                     if isinstance(segment, Segment):  # IPv6 extension headers pass unseen: ICMPv6 has some
                         self.seen.append(Seen(segment, way, interface, pod_time, len(packet), wire_length))

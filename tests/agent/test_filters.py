@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podmirror_agent import filters
-from podmirror_agent.capture import _compile
+from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import DROP_ALL, HEADERS_LENGTH, WHOLE_LENGTH, Instruction, connection_class
 from tests.agent import bpf, packets
 
@@ -28,10 +28,16 @@ class Program:
         return bpf.run(self.instructions, packet, of)
 
 
-def compiled(*ports: int, responder_whole: bool = True, kept: int = 256) -> Program:
+def compiled(*ports: int, responder_whole: bool = True, kept: int = 256, **further) -> Program:
     return Program(
         filters.program(
-            _compile, frozenset(ports), CONTROL, LOOPBACK, responder_whole=responder_whole, kept=kept
+            compile_expression,
+            frozenset(ports),
+            CONTROL,
+            LOOPBACK,
+            responder_whole=responder_whole,
+            kept=kept,
+            **further,
         )
     )
 
@@ -271,3 +277,86 @@ def compiled_for(kept: int) -> Program:
     if kept not in _compiled:
         _compiled[kept] = compiled(80, responder_whole=False, kept=kept)
     return _compiled[kept]
+
+
+DATAGRAM = packets.ethernet(packets.ipv4(*V4, b"\0\x35\0\x35" + bytes(8), protocol=17))
+ARP = packets.ethernet(bytes(46), ethertype=0x0806)
+
+
+def test_every_packet_passes_where_packets_are_wanted():
+    program = compiled(80, packets=True)
+
+    for packet in (over_ipv4(40000, 81), over_ipv6(40000, 80), DATAGRAM, ARP, b"any"):
+        assert program.judge(packet) == WHOLE_LENGTH
+        assert program.judge(packet, TUNNEL) == WHOLE_LENGTH
+
+
+@pytest.mark.parametrize(("build", "hosts"), LOOPBACKS, ids=["IPv4", "IPv6"])
+def test_control_connection_does_not_pass_where_packets_are_wanted(build, hosts):
+    program = compiled(80, packets=True)
+
+    assert program.judge(build(50_000, CONTROL, hosts), LOOPBACK) == 0
+    assert program.judge(build(CONTROL, 50_000, hosts), LOOPBACK) == 0
+    assert program.judge(build(50_000, 50_001, hosts), LOOPBACK) == WHOLE_LENGTH
+    assert program.judge(build(50_000, 50_001, hosts), LOOPBACK, OUTGOING) == 0
+
+
+def test_others_pass_cut_to_their_headers():
+    program = compiled(80, others=True)
+
+    assert program.judge(DATAGRAM) == program.judge(ARP) == HEADERS_LENGTH
+    assert program.judge(over_ipv4(40000, 81)) == 0
+    assert program.judge(over_ipv4(40000, 80)) == WHOLE_LENGTH
+
+
+@pytest.mark.parametrize("wish", [{}, {"others": True}, {"packets": True}], ids=str)
+def test_expression_narrows_what_passes(wish):
+    hosts = (V4[0], "10.0.0.9")
+    program, narrowed = compiled(80, **wish), compiled(80, expression="host 10.0.0.9 or ip6", **wish)
+
+    for packet in (over_ipv4(40000, 80), over_ipv4(40000, 81), DATAGRAM, ARP):
+        assert narrowed.judge(packet) == 0
+        assert narrowed.judge(packet[14:], TUNNEL) == 0
+    for packet in (over_ipv4(40000, 80, hosts), over_ipv6(40000, 80), over_ipv4(40000, 81, hosts)):
+        assert narrowed.judge(packet) == program.judge(packet)
+        assert narrowed.judge(packet[14:], TUNNEL) == program.judge(packet[14:], TUNNEL)
+
+
+def test_expression_about_ethernet_lets_nothing_of_tunnels_pass():
+    program = compiled(80, expression="ether src 02:00:00:00:00:01")
+
+    assert program.judge(over_ipv4(40000, 80)) == WHOLE_LENGTH
+    assert program.judge(over_ipv4(40000, 80)[14:], TUNNEL) == 0
+
+
+def test_control_connection_does_not_pass_by_an_expression():
+    program = compiled(80, packets=True, expression=f"tcp port {CONTROL}")
+
+    assert program.judge(over_ipv4(50_000, CONTROL, ("127.0.0.1", "127.0.0.1")), LOOPBACK) == 0
+
+
+def test_ports_are_left_to_user_space_beside_a_long_expression():
+    expression = " or ".join(f"port {port}" for port in range(50, 70))
+    assert not filters.why_not(compile_expression, expression)
+
+    program = compiled(80, expression=expression, kept=100, others=True, responder_whole=False)
+
+    assert filters.charge(program.instructions) <= filters.MAX_CHARGE
+    assert program.judge(over_ipv4(40000, 60)) == WHOLE_LENGTH
+    assert program.judge(over_ipv4(40000, 80)) == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (
+            "tcp portt 80",
+            "libpcap does not take the filter 'tcp portt 80': can't parse filter expression: syntax error",
+        ),
+        ("port 70000", "libpcap does not take the filter 'port 70000': illegal port number 70000 > 65535"),
+        (" or ".join(f"host 10.0.0.{host}" for host in range(250)), "is too long for the kernel"),
+    ],
+    ids=["grammar", "value", "length"],
+)
+def test_expression_that_cannot_be_a_filter_is_explained(expression, words):
+    assert words in filters.why_not(compile_expression, expression)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podmirror_agent import filters
-from podmirror_agent.capture import _compile
+from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import WHOLE_LENGTH, Instruction, connection_class, cover
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.segment import FIN, RST, SYN, Fragment, Link, Segment, decode
@@ -33,7 +33,9 @@ CONTROLS = {bytes((127, 0, 0, 1)), bytes(15) + b"\x01"}
 
 @functools.cache
 def program(ports: frozenset[int], responder_whole: bool, kept: int) -> list[Instruction]:
-    return filters.program(_compile, ports, CONTROL, LOOPBACK, responder_whole=responder_whole, kept=kept)
+    return filters.program(
+        compile_expression, ports, CONTROL, LOOPBACK, responder_whole=responder_whole, kept=kept
+    )
 
 
 @st.composite

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podmirror_agent import filters
-from podmirror_agent.capture import _compile
+from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import DROP_ALL, MAX_CHARGE, Instruction, charge
 from tests.namespaces import Namespaces
 
@@ -31,7 +31,7 @@ each_interest = pytest.mark.parametrize(("responder_whole", "kept"), INTERESTS)
 
 
 def program(ports: frozenset[int], responder_whole: bool, kept: int) -> list[Instruction]:
-    return filters.program(_compile, ports, 47_000, 1, responder_whole=responder_whole, kept=kept)
+    return filters.program(compile_expression, ports, 47_000, 1, responder_whole=responder_whole, kept=kept)
 
 
 @each_set

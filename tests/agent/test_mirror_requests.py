@@ -47,7 +47,7 @@ def test_window_unless_it_is_asked_for(stage, talk):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"filter": "path=/health"},
+        {"path": "/health"},
         {"responder": "some"},
         {"responder": ""},
         {"window": "0"},

@@ -20,6 +20,7 @@ from podmirror_wire.frames import (
     Ping,
     Pong,
     Refused,
+    Subscribe,
     Unsubscribe,
 )
 from podmirror_wire.values import Direction
@@ -210,3 +211,13 @@ def test_port_is_free_again_right_after_a_connection():
 
     with bind_first_free([address[1]]):
         pass
+
+
+async def test_subscription_is_refused_over_a_filter_that_libpcap_does_not_take():
+    async with running() as agent, await agent.layer() as layer:
+        layer.send(Options({"filter": "nonsense"}), Subscribe(7, 80))
+
+        refused = await layer.receive(Refused)
+
+        assert refused == Refused(7, "the filter 'nonsense' is not understood: syntax error")
+        assert not agent.source.ports

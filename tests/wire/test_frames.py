@@ -25,6 +25,7 @@ from podmirror_wire.frames import (
     Goodbye,
     Greeting,
     Hello,
+    Interface,
     Ledger,
     Omitted,
     Opened,
@@ -97,9 +98,11 @@ VECTORS: list[tuple[AnyFrame, str]] = [
     (Closed(9, CloseReason.CUT, 11), "00000012 15 0000000000000009 04 000000000000000b"),
     (Credit(9, 65536), "0000000d 16 0000000000000009 00010000"),
     (Dismiss(9), "00000009 18 0000000000000009"),
+    (Interface(2, 113, "eth0"), "0000000b 1b 00000002 0071 65746830"),
     (
-        Packet(2, 4, 0x0102030405060708, 1514, 3, b"\xde\xad"),
-        "00000018 17 00000002 04 0102030405060708 000005ea 00000003 dead",
+        Packet(2, 4, 0x0102030405060708, 1514, 3, 9, Direction.TO_INITIATOR, 0x100, 1448, b"\xde\xad"),
+        "0000002d 17 00000002 04 0102030405060708 000005ea 00000003"
+        " 0000000000000009 01 0000000000000100 000005a8 dead",
     ),
     (Timed(9, 0x0102030405060708), "00000011 19 0000000000000009 0102030405060708"),
     (
@@ -166,6 +169,7 @@ def test_every_kind_has_a_number_of_its_own():
         "Packet": 23,
         "Timed": 25,
         "Digest": 26,
+        "Interface": 27,
         "Ledger": 32,
         "Ping": 33,
         "Pong": 34,

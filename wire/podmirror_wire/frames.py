@@ -239,6 +239,22 @@ class Dismiss(Frame):
     connection: int
 
 
+# Packets, for sessions whose options ask for them.
+
+
+@dataclass(frozen=True, slots=True)
+class Interface(Frame):
+    """Agent to layer: an interface of the pod, before the first packet of it; another of the same index takes its place."""
+
+    KIND = 27
+    FIXED = struct.Struct("!IH")
+    TAIL = Tail.TEXT
+    index: int
+    linktype: int
+    """What its packets begin with: a LINKTYPE number (tcpdump.org, link-layer header types)."""
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Timed(Frame):
     """Agent to layer: what follows of this connection was captured at that pod time, in nanoseconds since 1970.
@@ -269,10 +285,14 @@ class Digest(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Packet(Frame):
-    """Agent to layer: a packet as captured, for capture files; sent only when the options ask for packets."""
+    """Agent to layer: a packet as captured, or cut behind its headers, as the options ask.
+
+    One that holds bytes of a connection that the session knows names their place in it, so that the layer can fill in from the
+    connection's own frames what was cut.
+    """
 
     KIND = 23
-    FIXED = struct.Struct("!IBQII")
+    FIXED = struct.Struct("!IBQIIQBQI")
     TAIL = Tail.BYTES
     interface: int
     """Interface index in the pod."""
@@ -282,7 +302,14 @@ class Packet(Frame):
     length: int
     """Bytes on the wire; the tail may be shorter."""
     drops: int
-    """Packets that the kernel dropped since the last frame of this kind."""
+    """Packets that are missing since the last frame of this kind: dropped by the kernel, or by the agent."""
+    connection: int
+    """Whose bytes follow the headers; 0 if that is not known."""
+    direction: Direction
+    offset: int
+    """In that direction, of the first of those bytes."""
+    payload: int
+    """How many they are. The tail holds what of them was not cut."""
     packet: bytes
 
 
@@ -377,6 +404,7 @@ AnyFrame: TypeAlias = (
     | Closed
     | Credit
     | Dismiss
+    | Interface
     | Packet
     | Timed
     | Digest
@@ -390,5 +418,8 @@ AnyFrame: TypeAlias = (
 )
 ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed | Timed | Digest
 """What is told of mirrored connections."""
+
+PacketFrame: TypeAlias = Interface | Packet
+"""What is told of packets."""
 
 KINDS: dict[int, type[AnyFrame]] = {kind.KIND: kind for kind in AnyFrame.__args__}

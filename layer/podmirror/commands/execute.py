@@ -10,6 +10,7 @@ from podmirror.errors import AgentLost, NotStarted
 from podmirror.fleet import Fleet, open_fleet
 from podmirror.mirroring import Mirroring
 from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
+from podmirror.packetoptions import filter_option, take_filter
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
 from podmirror.progress import Progress
@@ -23,6 +24,7 @@ SILENT_SECONDS = 10.0
 @target_options
 @ports_option
 @delivery_options
+@filter_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
 def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: Any) -> int:
     r"""Run a command with the target's traffic.
@@ -35,7 +37,9 @@ def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: 
     """
     check_runnable(arguments[0])
     progress, mirroring = take_mirroring(options)
-    return run(list(arguments), without_repeats(pairs), session_options(**options), progress, mirroring)
+    settings = take_filter(options)
+    session = session_options(**options, settings=settings)
+    return run(list(arguments), without_repeats(pairs), session, progress, mirroring)
 
 
 def run(

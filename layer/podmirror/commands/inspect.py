@@ -3,10 +3,13 @@
 import asyncio
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from podmirror.errors import UsageError
 from podmirror.inspection.account import figures, sentences
 from podmirror.inspection.observation import Observation
 from podmirror.inspection.showing import Showing, Viewing
@@ -20,6 +23,8 @@ from podmirror.options import (
     source_of,
     source_options,
 )
+from podmirror.packetoptions import Recording, packet_options, take_recording
+from podmirror.packetrecorder import PacketRecorder
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 from podmirror.source import Source, open_source
@@ -32,8 +37,19 @@ from podmirror_wire.values import EVERY_PORT
 @inspected_ports_option
 @view_options
 @sample_option
+@packet_options
+@click.option("--no-redact", is_flag=True, help="Let everything leave the pod as it is, secrets included.")
 @progress_option
-def command(ports: tuple[int, ...], sample: float, progress_style: Any, **options: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    ports: tuple[int, ...],
+    sample: float,
+    no_redact: bool,
+    progress_style: Any,
+    **options: Any,
+) -> None:
     r"""Look at a target's traffic, or at a capture file's.
 
     \b
@@ -41,15 +57,24 @@ def command(ports: tuple[int, ...], sample: float, progress_style: Any, **option
     podmirror inspect -t pod/web -vv --count 10
     podmirror inspect -t pod/web -o har --duration 1m > web.har
     podmirror inspect -r capture.pcapng -o connections
+    podmirror inspect -t pod/web --filter 'port 80 or udp' -w web.pcapng
+    podmirror inspect -t pod/web -w - | wireshark -k -i -
     """
     progress = Progress(progress_style)
+    recording = take_recording(options)
     viewing = take_viewing(options)
+    if recording.takes_stdout:
+        if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
+            raise UsageError("-w - and -o both write to stdout; give -w a file")
+        viewing = replace(viewing, output="none")
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
-    settings = dict(viewing.settings)
+    settings = dict(viewing.settings) | recording.settings(redacts=not no_redact)
+    if "redact" in settings and recording.file is not None:
+        settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
     if sample < 1:
         settings["sample"] = fraction(sample)
     reading = Reading("", subscriptions=len(wanted), settings=settings)
-    asyncio.run(_inspect(source_of(options, reading), wanted, viewing, progress))
+    asyncio.run(_inspect(source_of(options, reading), wanted, viewing, recording, progress))
 
 
 def _named(ports: tuple[int, ...]) -> str:
@@ -59,7 +84,11 @@ def _named(ports: tuple[int, ...]) -> str:
 
 
 async def _inspect(
-    origin: SessionOptions | Reading, ports: tuple[int, ...], viewing: Viewing, progress: Progress
+    origin: SessionOptions | Reading,
+    ports: tuple[int, ...],
+    viewing: Viewing,
+    recording: Recording,
+    progress: Progress,
 ) -> None:
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"
@@ -82,9 +111,10 @@ async def _inspect(
         redaction=parse_option(redact)[1] if redact else None,
     )
     showing.figures = lambda: figures([each.counts for each in observations])
+    packets = await recording.begin(dict(origin.settings)) if "packets" in origin.settings else None
 
     def join(pod: str) -> Observation:
-        observations.append(Observation(pod, showing))
+        observations.append(Observation(pod, showing, packets.join(pod) if packets is not None else None))
         return observations[-1]
 
     loss = None
@@ -96,28 +126,35 @@ async def _inspect(
                 progress.note(f"watching {_named(ports)} of {origin.target}; Ctrl-C ends it")
             showing.begin()
             with suppress(asyncio.CancelledError):
-                await _wait(source, showing)
+                await _wait(source, showing, packets)
         loss = source.loss
     finally:
         await showing.leave()
+        failure = await packets.finish() if packets is not None else None
         begun = [each for each in observations if each.session is not None]
         if begun:
             seen = sum(each.connections for each in begun)
             cut_short = any(each.cut_short for each in begun)
             counts = [each.counts for each in begun]
             progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
+            if packets is not None:
+                progress.tell(packets.sentences(counts))
     showing.check()
+    if failure is not None:
+        raise failure
     if loss is not None:
         raise loss
 
 
-async def _wait(source: Source, showing: Showing) -> None:
-    """Wait for the end of the traffic, or until enough of it was seen.
+async def _wait(source: Source, showing: Showing, packets: PacketRecorder | None) -> None:
+    """Wait for the end of the traffic, until enough of it was seen, or until nobody wants its packets any more.
 
     Raises:
         AgentLost: There is no more traffic to be had, though there should be.
     """
     waiting = [asyncio.create_task(each.wait(), name="wait for the end") for each in (source, showing)]
+    if packets is not None:
+        waiting.append(asyncio.create_task(packets.wait(), name="wait for the packets' end"))
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if waiting[0].done():

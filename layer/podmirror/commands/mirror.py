@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from podmirror.options import (
     source_options,
     take_mirroring,
 )
+from podmirror.packetoptions import filter_option, take_filter
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
@@ -29,6 +31,7 @@ from podmirror.source import open_source
 @source_options
 @ports_option
 @delivery_options
+@filter_option
 @replay_file_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
@@ -43,7 +46,8 @@ def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
     wanted = without_repeats(pairs)
     progress, mirroring = take_mirroring(options)
-    origin = source_of(options, reading_of(options, len(wanted)))
+    settings = take_filter(options)
+    origin = source_of(options, replace(reading_of(options, len(wanted)), settings=settings))
     asyncio.run(_mirror(origin, wanted, progress, mirroring))
 
 

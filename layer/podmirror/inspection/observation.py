@@ -4,6 +4,7 @@ from collections import Counter
 
 from podmirror.credit import Credit
 from podmirror.inspection.view import View
+from podmirror.packetrecorder import PodPackets
 from podmirror.session import Session
 from podmirror_wire.frames import Closed, ConnectionFrame, Data, Opened
 
@@ -11,7 +12,9 @@ from podmirror_wire.frames import Closed, ConnectionFrame, Data, Opened
 class Observation:
     """The connections of one pod."""
 
-    def __init__(self, pod: str, view: View) -> None:
+    def __init__(self, pod: str, view: View, packets: PodPackets | None = None) -> None:
+        """Look at a pod; `packets` takes what comes of packets besides, None if none are asked for."""
+        self._packets = packets
         self.pod = pod
         self.connections = 0
         self.session: Session | None = None
@@ -27,6 +30,8 @@ class Observation:
             self.connections += 1
             self._credits[frame.connection] = Credit()
         self._view.receive_frame(self.pod, frame)
+        if self._packets is not None:
+            self._packets.receive_frame(frame)
         if isinstance(frame, Data):
             self._owed[frame.connection] += self._credits[frame.connection].take(len(frame.payload))
             if self._owed[frame.connection] and not self._view.is_full:
@@ -45,6 +50,8 @@ class Observation:
     def attach(self, session: Session) -> None:
         """Answer to this session from now on."""
         self.session = session
+        if self._packets is not None:
+            session.link.packet_receiver = self._packets.receive
 
     def expect_end(self) -> None:
         """The pod went away, and its agent with it: that is told as such, and is no agent lost."""

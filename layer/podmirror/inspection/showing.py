@@ -23,6 +23,7 @@ from podmirror.inspection.outlet import Outlet
 from podmirror.inspection.screen import Screen
 from podmirror.inspection.sink import Renderer
 from podmirror.inspection.stand_ins import redaction_detector
+from podmirror.inspection.view import NoView
 from podmirror.progress import Progress
 from podmirror_http.redaction import Rules
 from podmirror_wire.frames import ConnectionFrame
@@ -30,7 +31,8 @@ from podmirror_wire.frames import ConnectionFrame
 if TYPE_CHECKING:
     from podmirror.inspection.live import LiveRenderer
 
-Format = Literal["text", "jsonl", "har", "connections"]
+Format = Literal["text", "jsonl", "har", "connections", "none"]
+"""None if somebody else has standard output."""
 
 CLOSE_SECONDS = 5.0
 """For a slow reader to take the rest, at the end."""
@@ -54,7 +56,12 @@ class Viewing:
     @property
     def settings(self) -> Mapping[str, str]:
         """What the view asks of the agents."""
-        return (ConnectionLines if self.output == "connections" else ExchangeView).settings
+        match self.output:
+            case "connections":
+                return ConnectionLines.settings
+            case "none":
+                return NoView.settings
+        return ExchangeView.settings
 
 
 class Showing:
@@ -87,8 +94,12 @@ class Showing:
         self._outlet: Outlet | None = None
         self._screen: Screen | None = None
         self._live: LiveRenderer | None = None
+        self._view: ExchangeView | ConnectionLines | NoView
+        if viewing.output == "none":
+            self._view = NoView()
+            return
         if viewing.output == "text" and not viewing.verbosity and _draws():
-            self._view: ExchangeView | ConnectionLines = self._drawn()
+            self._view = self._drawn()
             return
         self._outlet = Outlet(
             sys.stdout,

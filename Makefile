@@ -57,7 +57,7 @@ compiled: build/compiled/.made  ## the agent with its cores compiled, for PYTHON
 test-compiled: build/compiled/.made  ## the agent's tests, of that
 	PYTHONPATH=build/compiled $(BIN)/python -m pytest tests/agent tests/test_pipeline_namespaces.py $(ARGS)
 
-build/compiled/.made: $(VENV)/.ready-dev scripts/compile-agent $(wildcard agent/podmirror_agent/*.py wire/podmirror_wire/*.py)
+build/compiled/.made: $(VENV)/.ready-dev scripts/compile-agent $(wildcard agent/podmirror_agent/*.py http/podmirror_http/*.py wire/podmirror_wire/*.py)
 	sh scripts/compile-agent build/compiled $(BIN)/python
 	@touch $@
 

@@ -65,6 +65,7 @@ class Delivery:
         dismiss: Callable[[int], None] = lambda _connection: None,
         on_gap: OnGap = "reset",
         late_joins: LateJoins = "http",
+        screened: bool = False,
         connect_seconds: float = CONNECT_SECONDS,
         on_outcome: Callable[[Forwarding, str], None] = lambda _forwarding, _detail: None,
         on_waiting: Callable[[int], None] = lambda _port: None,
@@ -77,6 +78,7 @@ class Delivery:
             dismiss: Called with a connection's number, once, when no more bytes of it are wanted.
             on_gap: Whether a connection with missing bytes ends there or is taken up at its next HTTP request.
             late_joins: What is done with a connection whose beginning was not seen.
+            screened: Whether the session selects exchanges or redacts, so that bytes are left out on purpose.
             connect_seconds: How long a local process that does not accept connections is tried.
             on_outcome: Called with every connection that ended, and with what went wrong locally, if anything did.
             on_waiting: Called with a local port, once, when nothing has accepted connections there for a while.
@@ -86,6 +88,7 @@ class Delivery:
         self._dismiss = dismiss
         self._on_gap: OnGap = on_gap
         self._late_joins: LateJoins = late_joins
+        self._screened = screened
         self._on_outcome = on_outcome
         self._local_ports: dict[int, int] = {}
         self._lanes: dict[int, _Lane] = {}
@@ -149,7 +152,9 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _open_lane(self, opened: Opened, local: int) -> "_Lane":
-        forwarding = Forwarding(opened, on_gap=self._on_gap, late_joins=self._late_joins)
+        forwarding = Forwarding(
+            opened, on_gap=self._on_gap, late_joins=self._late_joins, screened=self._screened
+        )
         lane = _Lane(forwarding, local, self._give_credit, self._dismiss, self._local)
         task = asyncio.create_task(self._run_lane(lane), name=f"deliver {opened.initiator}")
         self._running.add(lane)

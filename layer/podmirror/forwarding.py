@@ -13,16 +13,23 @@ protocols in which the server speaks first, because their bytes make sense only 
 none of those, though its server may send settings before it has heard anything (RFC 9113, 3.4): its client's first bytes tell.
 As soon as nothing more will be delivered the agent is told so, once, and sends no more than the number of bytes.
 
-Every byte of the initiator is counted once: written, missing, skipped on the way to a request, or passed over. The ledger
-rests on that.
+In a session that selects exchanges or redacts, the agent leaves bytes out. Between two requests those are whole ones that were
+not selected, and nothing is the matter. Within one they are what could not be redacted safely: the local connection is reset,
+and another begun at the next request.
+
+Every byte of the initiator is counted once: written, missing, left out, skipped on the way to a request, or passed over. The
+ledger rests on that.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from podmirror.outcome import ENDS
+from podmirror.outcome import Outcome as Outcome
 from podmirror_http.boundary import BoundarySeeker
 from podmirror_http.recognition import HTTP2_PREFACE, begins_http2, looks_like_tls, looks_like_tls_record
+from podmirror_http.tracking import RequestTracker
 from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened
 from podmirror_wire.values import CloseReason, Direction
 
@@ -70,43 +77,6 @@ class Dismiss:
 Step = Begin | Write | HalfClose | Finish | Reset | Pass | Dismiss
 
 
-class Outcome(Enum):
-    """What became of a mirrored connection."""
-
-    OPEN = "open"
-    WHOLE = "whole"
-    """Every byte went to a local connection, from the SYN to the end."""
-    RESET = "reset"
-    """The same for a connection that one side reset: what came before it was delivered, and the reset passed on."""
-    JOINED = "joined"
-    """A late join, delivered from a request on, or from the first byte that was seen."""
-    GAP = "gap"
-    """Bytes were missing; what was certain was delivered."""
-    CUT = "cut"
-    """Given up by the agent, because a byte budget was full."""
-    SHED = "shed"
-    """Given up by the agent, because its CPU budget was used up."""
-    UNFINISHED = "unfinished"
-    """Still open when the session ended, or its end was never seen; nothing is known to be missing."""
-    TLS = "tls"
-    SERVER_FIRST = "server_first"
-    UNJOINED = "unjoined"
-    """A late join in which no request was recognised."""
-    HTTP2 = "http2"
-    """A late join in HTTP/2, whose bytes make sense only behind all that came before them."""
-    SKIPPED = "skipped"
-    """A late join that was not asked for."""
-
-
-_ENDS = {
-    CloseReason.FINISHED: Outcome.WHOLE,
-    CloseReason.RESET_BY_INITIATOR: Outcome.RESET,
-    CloseReason.RESET_BY_RESPONDER: Outcome.RESET,
-    CloseReason.CUT: Outcome.CUT,
-    CloseReason.SHED: Outcome.SHED,
-}
-
-
 class _State(Enum):
     SILENT = "silent"
     """The initiator has said too little to tell whether it can be replayed."""
@@ -118,7 +88,15 @@ class _State(Enum):
 class Forwarding:
     """One mirrored connection on its way to the local process."""
 
-    def __init__(self, opened: Opened, *, on_gap: OnGap = "reset", late_joins: LateJoins = "http") -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        on_gap: OnGap = "reset",
+        late_joins: LateJoins = "http",
+        screened: bool = False,
+    ) -> None:
+        """Begin; `screened` says whether the session selects exchanges or redacts."""
         self.opened = opened
         self.outcome = Outcome.OPEN
         self.written = 0
@@ -129,6 +107,9 @@ class Forwarding:
         """Bytes of the initiator that were seen and, by intent, given to nobody: those of a connection that was given up."""
         self.unsent = 0
         """Of the missing bytes those that the agent had, and gave up."""
+        self.left_out = 0
+        """Bytes that the agent left out on purpose."""
+        self._tracker = RequestTracker() if screened else None
         self.closed_as: CloseReason | None = None
         """How the agent said that it ended; None while it is open."""
         self._on_gap = on_gap
@@ -194,6 +175,8 @@ class Forwarding:
             self.outcome = self._blemish or (Outcome.SERVER_FIRST if spoke_first else Outcome.UNFINISHED)
 
     def _receive_data(self, payload: bytes) -> list[Step]:
+        if self._tracker is not None:
+            self._tracker.receive_data(payload)
         match self._state:
             case _State.FLOWING:
                 return [self._write(payload)]
@@ -220,14 +203,23 @@ class Forwarding:
         return self._begin() if replayable else self._give_up(unfit)
 
     def _receive_omitted(self, length: int) -> list[Step]:
-        if self._state is not _State.OVER:
+        if self._state is _State.OVER:
+            self._pass_over(length)
+            return []
+        if self._tracker is None:
             return self._receive_gap(length)  # not asked for here, and as good as lost
-        self._pass_over(length)
-        return []
+        self.left_out += length
+        if not self._tracker.between_requests:
+            return self._break(Outcome.WITHHELD, rejoin=True)
+        if self._state is not _State.SEEKING:
+            return []
+        steps = self._drop_held()
+        self._seeker.receive_turn()  # the agent leaves out whole requests: the next begins here
+        return steps
 
     def _receive_response(self, size: int) -> list[Step]:
         steps: list[Step] = [Pass(size)] if size else []
-        if self._state is _State.SILENT and not self._beginning and not self._raw:
+        if self._state is _State.SILENT and not self._beginning and not self._raw and not self.left_out:
             self._answered = True
         elif self._state is _State.SEEKING:
             steps += self._end_turn()
@@ -240,7 +232,11 @@ class Forwarding:
             return []
         if self._state is _State.SILENT and self._answered:
             return self._give_up(Outcome.SERVER_FIRST)  # nothing will show any more that it was not
-        self._blemish = Outcome.GAP
+        return self._break(Outcome.GAP, rejoin=self._on_gap == "rejoin")
+
+    def _break(self, blemish: Outcome, *, rejoin: bool) -> list[Step]:
+        """Deliver nothing behind what is certain, except, with `rejoin`, from the next request on."""
+        self._blemish = self._blemish if self._blemish is Outcome.GAP else blemish
         if self._state is _State.SILENT and self._raw:
             return []  # nothing was delivered, so nothing is spoilt
         before = self._state
@@ -249,7 +245,7 @@ class Forwarding:
             steps += self._begin()
         if before is _State.FLOWING or any(isinstance(step, Begin) for step in steps):
             steps.append(Reset())
-        if self._on_gap == "rejoin" or before is _State.SEEKING:  # in which no local connection was spoilt
+        if rejoin or before is _State.SEEKING:  # in which no local connection was spoilt
             self._state = _State.SEEKING
             return steps
         self._state = _State.OVER
@@ -266,7 +262,7 @@ class Forwarding:
     def _receive_close(self, closed: Closed) -> list[Step]:
         self.closed_as = closed.reason
         steps = self._settle_beginning()
-        end = _ENDS.get(closed.reason, Outcome.UNFINISHED)
+        end = ENDS.get(closed.reason, Outcome.UNFINISHED)
         self.missing += closed.unsent
         self.unsent = closed.unsent
         if self._state is _State.SEEKING:
@@ -290,6 +286,10 @@ class Forwarding:
 
     def _settle_beginning(self) -> list[Step]:
         """The initiator says no more: decide what its first bytes were, if that was open."""
+        if self.left_out and not self.written and not self._beginning and self._blemish is None:
+            steps = self._drop_held()
+            self.outcome, self._state = Outcome.FILTERED, _State.OVER
+            return steps
         if self._state is not _State.SILENT or self._raw:
             return []
         return self._give_up(Outcome.SERVER_FIRST) if self._answered else self._begin()

@@ -25,15 +25,17 @@ class Inflow:
         *,
         on_gap: OnGap,
         late_joins: LateJoins,
+        screened: bool = False,
         on_outcome: Callable[[str, Forwarding, str], None],
         on_waiting: Callable[[int], None],
     ) -> None:
-        """Set what to do with the connections; for the last four see `Delivery`.
+        """Set what to do with the connections; for the last five see `Delivery`.
 
         Args:
             pod: The pod's name.
             on_gap: Of `Delivery`.
             late_joins: Of `Delivery`.
+            screened: Of `Delivery`.
             on_outcome: Called with the pod's name, too.
             on_waiting: Of `Delivery`.
         """
@@ -48,6 +50,7 @@ class Inflow:
             dismiss=self._dismiss,
             on_gap=on_gap,
             late_joins=late_joins,
+            screened=screened,
             on_outcome=lambda forwarding, trouble: on_outcome(pod, forwarding, trouble),
             on_waiting=on_waiting,
         )

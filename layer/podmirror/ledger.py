@@ -37,6 +37,8 @@ class Fate(Enum):
 
     GIVEN_UP = "given_up"
     """Waited at the agent when it closed the connection for another reason: it ended, or the subscription did."""
+    LEFT_OUT = "left_out"
+    """Left out by the agent: of an exchange that was not selected, or not to be redacted safely."""
     BEFORE_JOIN = "before_join"
     """Before the request at which a connection was or would have been joined late, or rejoined after a gap."""
     TLS = "tls"
@@ -62,6 +64,7 @@ _FATE_OF_PASSED_OVER = {
     Outcome.HTTP2: Fate.HTTP2,
     Outcome.SKIPPED: Fate.LATE,
     Outcome.UNFINISHED: Fate.UNFINISHED,
+    Outcome.FILTERED: Fate.LEFT_OUT,
 }
 """The rest is behind a gap: a connection that was not given up passes nothing over before one."""
 
@@ -154,6 +157,7 @@ class LayerLedger:
         self.delivered_bytes += forwarding.written - undelivered
         self.fates[Fate.MISSED] += forwarding.missing - forwarding.unsent
         self.fates[Fate.BEFORE_JOIN] += forwarding.skipped
+        self.fates[Fate.LEFT_OUT] += forwarding.left_out
         self.fates[_FATE_OF_PASSED_OVER.get(forwarding.outcome, Fate.BEHIND_GAP)] += forwarding.passed_over
         self.fates[Fate.LOCAL_FAILURE if trouble else Fate.LOCAL_ENDED if local_ended else Fate.WAITING] += (
             undelivered

@@ -74,11 +74,16 @@ SESSION_TOTALS = frozenset(
         "gap_bytes",
         "cut_connections",
         "cut_bytes",
+        "filtered_bytes",
+        "filtered_exchanges",
         "kernel_drops",
         "packets_unsent",
+        "redacted_out_bytes",
+        "redacted_values",
         "sampled_out_connections",
         "shed_connections",
         "shed_bytes",
+        "unjudged_exchanges",
     }
 )
 """Counts of the agent's ledger that begin anew with each session (docs/protocol.md, Ledger)."""

@@ -36,6 +36,7 @@ _REASONS = {
     Outcome.UNJOINED: "it was open before the session began, and no HTTP/1 request was recognised in it",
     Outcome.HTTP2: "it was open before the session began, and HTTP/2 cannot be joined late, so it is not delivered",
     Outcome.SKIPPED: "it was open before the session began, and --late-joins skip leaves it out",
+    Outcome.WITHHELD: "part of a request could not be redacted safely and was left out; it was reset there",
 }
 
 
@@ -54,12 +55,19 @@ class Mirroring:
     """Delivers connections, notes what cannot be delivered, and reports at the end."""
 
     def __init__(
-        self, progress: Progress, report: ReportOptions, *, on_gap: OnGap, late_joins: LateJoins = "http"
+        self,
+        progress: Progress,
+        report: ReportOptions,
+        *,
+        on_gap: OnGap,
+        late_joins: LateJoins = "http",
+        screened: bool = False,
     ) -> None:
         self._progress = progress
         self._report = report
         self._on_gap: OnGap = on_gap
         self._late_joins: LateJoins = late_joins
+        self._screened = screened
         self._noted: dict[str, int] = {}
         self._waited_for: set[int] = set()
         self._local_ports: dict[int, int] = {}
@@ -94,6 +102,7 @@ class Mirroring:
             pod,
             on_gap=self._on_gap,
             late_joins=self._late_joins,
+            screened=self._screened,
             on_outcome=self._receive_outcome,
             on_waiting=self._receive_waiting,
         )

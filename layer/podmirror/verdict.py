@@ -1,6 +1,6 @@
 """The ledger in words, for the end of a session."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from podmirror.forwarding import Outcome
 from podmirror.ledger import Fate, LayerLedger, Move
@@ -11,6 +11,7 @@ _LISTED = {
     Outcome.UNJOINED: "open before the session began, in which no HTTP/1 request was recognised",
     Outcome.HTTP2: "open before the session began, in HTTP/2, which cannot be joined late",
     Outcome.SKIPPED: "open before the session began, which --late-joins skip leaves out",
+    Outcome.FILTERED: "of which nothing was selected",
 }
 
 _GIVEN_UP = {
@@ -24,6 +25,7 @@ _SAID_OF_BYTES = {
     Fate.SHED: "in connections that the agent shed",
     Fate.LOCAL_FAILURE: "not taken by the local process",
     Fate.BEHIND_GAP: "behind a gap, in a connection that was not rejoined",
+    Fate.LEFT_OUT: "left out in the pod, as not selected or not to be redacted safely",
     Fate.BEFORE_JOIN: "passed over on the way to a request to join at",
     Fate.UNFINISHED: "too few to tell what they begin",
     Fate.LOCAL_ENDED: "for a local process that had ended",
@@ -118,12 +120,17 @@ def _of_connections(ledger: LayerLedger) -> list[str]:
     ]
     if ledger.outcomes[Outcome.UNFINISHED]:
         said.append(f"{counted(ledger.outcomes[Outcome.UNFINISHED], 'connection')} had not ended.")
+    if ledger.outcomes[Outcome.WITHHELD]:
+        said.append(
+            f"{counted(ledger.outcomes[Outcome.WITHHELD], 'connection')} had a request that could not be redacted safely: "
+            "it was left out."
+        )
     return said
 
 
 def _of_the_agent(ledger: LayerLedger) -> list[str]:
     agent = ledger.agent
-    said = []
+    said = of_the_screen(agent)
     if agent.get("kernel_drops"):
         first, last = agent.get("first_drop_time", 0), agent.get("last_drop_time", 0)
         when = f" between {_clock(first)} and {_clock(last)} (UTC, the pod's clock)" if first else ""
@@ -133,6 +140,28 @@ def _of_the_agent(ledger: LayerLedger) -> list[str]:
     if agent.get("untracked"):
         said.append(
             f"The agent passed over {counted(agent['untracked'], 'packet')} of connections over its limit."
+        )
+    return said
+
+
+def of_the_screen(counts: Mapping[str, int]) -> list[str]:
+    """Give what an agent selected and redacted, a sentence each."""
+    said = []
+    if counts.get("filtered_exchanges"):
+        unjudged, size = counts.get("unjudged_exchanges", 0), counted(counts.get("filtered_bytes", 0), "byte")
+        said.append(
+            f"{counted(counts['filtered_exchanges'], 'exchange')} filtered in the pod, {size}"
+            + (
+                f"; {unjudged:,} of them ended, or were too large, before they could be judged."
+                if unjudged
+                else "."
+            )
+        )
+    if counts.get("redacted_values"):
+        said.append(f"{counted(counts['redacted_values'], 'value')} redacted in the pod.")
+    if counts.get("redacted_out_bytes"):
+        said.append(
+            f"{counted(counts['redacted_out_bytes'], 'byte')} left out in the pod, because they cannot be redacted safely."
         )
     return said
 

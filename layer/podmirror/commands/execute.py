@@ -9,7 +9,15 @@ import click
 from podmirror.errors import AgentLost, NotStarted
 from podmirror.fleet import Fleet, open_fleet
 from podmirror.mirroring import Mirroring
-from podmirror.options import delivery_options, ports_option, session_options, take_mirroring, target_options
+from podmirror.options import (
+    delivery_options,
+    filter_options,
+    ports_option,
+    session_options,
+    take_mirroring,
+    take_settings,
+    target_options,
+)
 from podmirror.packetoptions import filter_option, take_filter
 from podmirror.portmap import PortPair, without_repeats
 from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
@@ -25,6 +33,7 @@ SILENT_SECONDS = 10.0
 @ports_option
 @delivery_options
 @filter_option
+@filter_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
 def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: Any) -> int:
     r"""Run a command with the target's traffic.
@@ -36,8 +45,8 @@ def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: 
     podmirror exec -t deployment/web -p 80:3000 -- python app.py
     """
     check_runnable(arguments[0])
-    progress, mirroring = take_mirroring(options)
-    settings = take_filter(options)
+    settings = take_settings(options) | take_filter(options)
+    progress, mirroring = take_mirroring(options, settings)
     session = session_options(**options, settings=settings)
     return run(list(arguments), without_repeats(pairs), session, progress, mirroring)
 

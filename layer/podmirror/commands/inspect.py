@@ -16,12 +16,12 @@ from podmirror.inspection.showing import Showing, Viewing
 from podmirror.inspection.viewoptions import take_viewing, view_options
 from podmirror.localagent import Reading
 from podmirror.options import (
-    fraction,
+    inspected_filter_options,
     inspected_ports_option,
     progress_option,
-    sample_option,
     source_of,
     source_options,
+    take_settings,
 )
 from podmirror.packetoptions import Recording, packet_options, take_recording
 from podmirror.packetrecorder import PacketRecorder
@@ -36,17 +36,14 @@ from podmirror_wire.values import EVERY_PORT
 @source_options
 @inspected_ports_option
 @view_options
-@sample_option
+@inspected_filter_options
 @packet_options
-@click.option("--no-redact", is_flag=True, help="Let everything leave the pod as it is, secrets included.")
 @progress_option
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     ports: tuple[int, ...],
-    sample: float,
-    no_redact: bool,
     progress_style: Any,
     **options: Any,
 ) -> None:
@@ -68,11 +65,11 @@ def command(
             raise UsageError("-w - and -o both write to stdout; give -w a file")
         viewing = replace(viewing, output="none")
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
-    settings = dict(viewing.settings) | recording.settings(redacts=not no_redact)
-    if "redact" in settings and recording.file is not None:
+    narrowing = take_settings(options)
+    redacts = "redact" in narrowing
+    settings = dict(viewing.settings) | narrowing | recording.settings(redacts=redacts)
+    if redacts and recording.file is not None:
         settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
-    if sample < 1:
-        settings["sample"] = fraction(sample)
     reading = Reading("", subscriptions=len(wanted), settings=settings)
     asyncio.run(_inspect(source_of(options, reading), wanted, viewing, recording, progress))
 

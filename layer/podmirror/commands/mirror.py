@@ -13,12 +13,14 @@ from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
 from podmirror.options import (
     delivery_options,
+    filter_options,
     ports_option,
     reading_of,
     replay_file_options,
     source_of,
     source_options,
     take_mirroring,
+    take_settings,
 )
 from podmirror.packetoptions import filter_option, take_filter
 from podmirror.portmap import PortPair, without_repeats
@@ -32,6 +34,7 @@ from podmirror.source import open_source
 @ports_option
 @delivery_options
 @filter_option
+@filter_options
 @replay_file_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
@@ -40,13 +43,14 @@ def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
 
     \b
     podmirror mirror -t deployment/web -p 80:3000
+    podmirror mirror -t deployment/web -p 80:3000 --path /api --method POST
     podmirror mirror -r capture.pcapng -p 80:3000 --speed 2x
     """
     if not pairs:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
     wanted = without_repeats(pairs)
-    progress, mirroring = take_mirroring(options)
-    settings = take_filter(options)
+    settings = take_settings(options) | take_filter(options)
+    progress, mirroring = take_mirroring(options, settings)
     origin = source_of(options, replace(reading_of(options, len(wanted)), settings=settings))
     asyncio.run(_mirror(origin, wanted, progress, mirroring))
 

@@ -18,6 +18,8 @@ _LOSSES = {
 """Each count of the ledger that tells of a loss (docs/protocol.md, Ledger)."""
 
 _CHOICES = {
+    "filtered_exchanges": "{} exchanges were not selected",
+    "redacted_out_bytes": "{} bytes could not be redacted safely",
     "sampled_out_connections": "{} connections are not in the sample",
 }
 """And those that tell of what was left out on purpose."""

@@ -349,7 +349,10 @@ class Mirror:
             raise UnexpectedFrame("options after a subscription")
         for name, value in options.settings.items():
             if not session.receive_option(name, value):
-                raise ProtocolError(f"this agent has no option {name[:40]}={value[:40]}")
+                # Without the value, which may hold a key.
+                raise ProtocolError(
+                    f"this agent has no option {name[:40]}, or not with the value that was asked for"
+                )
 
     def _pass_run(self, run: Run) -> None:
         number = run.stream.connection

@@ -18,6 +18,7 @@ from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omi
 from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
 
 if TYPE_CHECKING:
+    from podmirror_agent.beginnings import Beginnings
     from podmirror_agent.screen import Screen
 
 DEFAULT_WINDOW = 256 * 1024
@@ -56,6 +57,8 @@ class Session:
         self._digests: Digests | None = None
         self._screen: Screen | None = None
         """What selects and redacts, if that was asked for."""
+        self._beginnings: Beginnings | None = None
+        """What recognises connections that cannot be redacted."""
         self._times: dict[int, int] = {}
         """What was last told of each connection, nanoseconds since 1970."""
         self._sample: float = 1.0
@@ -144,6 +147,10 @@ class Session:
             )  # a parser and its patterns, which most sessions never need
 
             self._screen = Screen(self._budget, self.sends)
+        if name == "redact" and self._beginnings is None:
+            from podmirror_agent.beginnings import Beginnings  # as above
+
+            self._beginnings = Beginnings(self._budget)
         try:
             (self._screen.select if name == "select" else self._screen.redact)(text)
         except ValueError as error:
@@ -165,6 +172,8 @@ class Session:
         self._late_joins += late
         if self._screen is not None:
             self._screen.open(opened.connection, late=late)
+        if self._beginnings is not None:
+            self._beginnings.open(opened.connection, late=late)
         self.outbox.send_for(opened if late is opened.late else replace(opened, late=late))
 
     def receive_run(self, run: Run) -> None:
@@ -196,8 +205,7 @@ class Session:
             return
         if self._screen is None:
             self._tell_time(event.connection, pod_time)
-        if isinstance(event, Data) and self._digests is not None:
-            self._digests.update(event.connection, event.direction, event.payload)
+        self._read(event)
         if isinstance(event, Data | Omitted | Gap) and self.needs(event.direction):
             if isinstance(event, Gap):
                 flow = (event.connection, event.direction)
@@ -231,6 +239,20 @@ class Session:
             self.outbox.send_for(frame)
         return settled
 
+    def _read(self, event: ConnectionFrame) -> None:
+        """Take the digests, and tell what a connection is of which the bytes may not be sent."""
+        if isinstance(event, Data) and self._digests is not None:
+            self._digests.update(event.connection, event.direction, event.payload)
+        if self._beginnings is None:
+            return
+        found = None
+        if isinstance(event, Data):
+            found = self._beginnings.receive_data(event)
+        elif isinstance(event, Closed):
+            found = self._beginnings.close(event.connection)
+        if found is not None:
+            self.outbox.send_for(found)
+
     def settle(self, pod_time: int) -> None:
         """Decide what still waits, before the connections are closed."""
         if self._screen is not None:
@@ -242,6 +264,8 @@ class Session:
         """Drop everything; the layer is gone."""
         if self._screen is not None:
             self._screen.forget(self._screen.connections)
+        if self._beginnings is not None:
+            self._beginnings.discard()
         self.outbox.discard()
 
     def _tell_time(self, connection: int, pod_time: int) -> None:

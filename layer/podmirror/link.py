@@ -40,6 +40,7 @@ from podmirror_wire.frames import (
     Ping,
     Pong,
     Received,
+    Recognised,
     Refused,
     Resume,
     Resumed,
@@ -303,7 +304,7 @@ class Link:
 
     def _receive_frame(self, frame: AnyFrame) -> None:
         match frame:
-            case Data() | Omitted() | Gap() | Ended() | Timed() | Digest():
+            case Data() | Omitted() | Gap() | Ended() | Timed() | Digest() | Recognised():
                 self._receiver(frame)
             case Opened() | Closed():
                 (self._open.add if isinstance(frame, Opened) else self._open.discard)(frame.connection)

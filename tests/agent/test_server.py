@@ -144,7 +144,10 @@ async def test_two_layers_are_served_at_a_time():
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        (Options({"colour": "red"}), "this agent has no option colour=red"),
+        (
+            Options({"colour": "red"}),
+            "this agent has no option colour, or not with the value that was asked for",
+        ),
         (Hello(PROTOCOL_VERSION, bytes(16), __version__), "Hello from a layer"),
     ],
     ids=lambda value: type(value).__name__,

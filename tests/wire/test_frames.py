@@ -35,6 +35,7 @@ from podmirror_wire.frames import (
     Pong,
     Proof,
     Received,
+    Recognised,
     Refused,
     Resume,
     Resumed,
@@ -104,6 +105,10 @@ VECTORS: list[tuple[AnyFrame, str]] = [
         "0000002d 17 00000002 04 0102030405060708 000005ea 00000003"
         " 0000000000000009 01 0000000000000100 000005a8 dead",
     ),
+    (
+        Recognised(9, {"protocol": "TLS", "detail": ""}),
+        "00000020 1c 0000000000000009 08 70726f746f636f6c 0003 544c53 06 64657461696c 0000",
+    ),
     (Timed(9, 0x0102030405060708), "00000011 19 0000000000000009 0102030405060708"),
     (
         Digest(9, Direction.TO_INITIATOR, 5, bytes(range(32))),
@@ -169,6 +174,7 @@ def test_every_kind_has_a_number_of_its_own():
         "Packet": 23,
         "Timed": 25,
         "Digest": 26,
+        "Recognised": 28,
         "Interface": 27,
         "Ledger": 32,
         "Ping": 33,

@@ -284,6 +284,18 @@ class Digest(Frame):
 
 
 @dataclass(frozen=True, slots=True)
+class Recognised(Frame):
+    """Agent to layer: what a connection looks like of which the bytes are not sent, because they cannot be redacted."""
+
+    KIND = 28
+    FIXED = struct.Struct("!Q")
+    TAIL = Tail.SETTINGS
+    connection: int
+    says: dict[str, str]
+    """`protocol`, and `detail`, which may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Packet(Frame):
     """Agent to layer: a packet as captured, or cut behind its headers, as the options ask.
 
@@ -408,6 +420,7 @@ AnyFrame: TypeAlias = (
     | Packet
     | Timed
     | Digest
+    | Recognised
     | Ledger
     | Ping
     | Pong
@@ -416,7 +429,7 @@ AnyFrame: TypeAlias = (
     | Received
     | End
 )
-ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed | Timed | Digest
+ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed | Timed | Digest | Recognised
 """What is told of mirrored connections."""
 
 PacketFrame: TypeAlias = Interface | Packet

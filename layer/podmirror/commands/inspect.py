@@ -59,6 +59,8 @@ def command(
         if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
             raise UsageError("-w - and -o both write to stdout; give -w a file")
         viewing = replace(viewing, output="nothing")
+    if viewing.output in ("connections", "nothing") and recording.file is None:
+        asked.pop("redact", None)  # no content is asked for
     wanted = tuple(dict.fromkeys(ports)) or (EVERY_PORT,)
     others = not ports and viewing.output == "text"
     settings = {

@@ -6,7 +6,17 @@ from podmirror.inspection.connection import ConnectionSummary, Record
 from podmirror.inspection.exchange import Body, Exchange, Request, Response, State
 from podmirror_http import pairing
 from podmirror_http.protocols import BEGINNING_BYTES, UNKNOWN, Recognition, recognise
-from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened, Timed
+from podmirror_wire.frames import (
+    Closed,
+    ConnectionFrame,
+    Data,
+    Ended,
+    Gap,
+    Omitted,
+    Opened,
+    Recognised,
+    Timed,
+)
 from podmirror_wire.values import CloseReason, Direction
 
 
@@ -48,6 +58,8 @@ class Observed:
         )
         self._summary.late = opened.late
         self._upgrade = ""
+        self._recognised: Recognition | None = None
+        """What the agent says that it is, where it keeps the bytes back."""
 
     def receive_frame(self, frame: ConnectionFrame) -> list[Record]:
         """Take the connection's next frame, and give what it finishes."""
@@ -55,6 +67,11 @@ class Observed:
         match frame:
             case Timed():
                 self._now = frame.pod_time
+                return []
+            case Recognised():
+                self._recognised = Recognition(
+                    frame.says.get("protocol", UNKNOWN), frame.says.get("detail", "")
+                )
                 return []
             case Data():
                 self._begin(frame.direction, frame.payload)
@@ -108,6 +125,8 @@ class Observed:
         assert self._beginnings is not None, "kept for what is not HTTP/1"
         if not any(self._summary.bytes):
             return Recognition("nothing said")
+        if self._recognised is not None:
+            return self._recognised
         return recognise(*self._beginnings, late=self._opened.late)
 
     def _gather(self, events: list[pairing.Event]) -> list[Record]:

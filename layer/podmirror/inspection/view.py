@@ -26,6 +26,7 @@ class View(Protocol):
 class NoView:
     """Shows nothing, where somebody else has the standard output."""
 
+    is_full: bool = False
     settings: Mapping[str, str] = {"initiator": "lengths", "responder": "lengths"}
 
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:

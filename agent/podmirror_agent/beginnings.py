@@ -1,0 +1,75 @@
+"""What connections are that are not HTTP/1, for a session that redacts: their bytes stay in the pod, their protocol is told.
+
+Told is the protocol, and of TLS which server is asked for and which protocols are offered, as it stands in the ClientHello in
+the clear. Of the others only what their conversation begins with, and nothing that names a user or what belongs to one.
+"""
+
+import re
+
+from podmirror_agent.budget import OVERHEAD_BYTES, Budget
+from podmirror_http.protocols import BEGINNING_BYTES, UNKNOWN, recognise
+from podmirror_wire.frames import Data, Recognised
+from podmirror_wire.values import Direction
+
+_REQUEST = re.compile(rb"(?!PRI \* HTTP/2)[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]* ?HTTP/1\.|HTTP/1\.")
+"""What begins so is HTTP/1, which needs no telling: its exchanges are shown."""
+
+_WITHOUT_DETAIL = frozenset({"PostgreSQL"})
+"""Whose detail names a user and a database."""
+
+
+class Beginnings:
+    """The first bytes of the connections of one session, until it is clear what they are."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._open: dict[int, tuple[bytearray, bytearray]] = {}
+        self._late: set[int] = set()
+        self._charged: dict[int, int] = {}
+
+    def open(self, connection: int, *, late: bool) -> None:
+        """Begin with a connection."""
+        if self._budget.take(OVERHEAD_BYTES):
+            self._open[connection] = (bytearray(), bytearray())
+            self._charged[connection] = OVERHEAD_BYTES
+            if late:
+                self._late.add(connection)
+
+    def receive_data(self, data: Data) -> Recognised | None:
+        """Take the next bytes, and say what the connection is once both ends have spoken, or enough was said."""
+        beginning = self._open.get(data.connection)
+        if beginning is None:
+            return None
+        room = BEGINNING_BYTES - len(beginning[data.direction])
+        taken = data.payload[:room]
+        if not self._budget.take(len(taken)):
+            self._forget(data.connection)
+            return None
+        self._charged[data.connection] += len(taken)
+        beginning[data.direction].extend(taken)
+        if _REQUEST.match(beginning[Direction.TO_RESPONDER]):
+            self._forget(data.connection)
+            return None
+        return self.close(data.connection) if all(beginning) or len(taken) == room else None
+
+    def close(self, connection: int) -> Recognised | None:
+        """No more comes, or no more is needed: say what the connection is, unless that is unknown."""
+        beginning = self._open.get(connection)
+        if beginning is None:
+            return None
+        found = recognise(bytes(beginning[0]), bytes(beginning[1]), late=connection in self._late)
+        self._forget(connection)
+        if found.protocol == UNKNOWN:
+            return None
+        detail = "" if found.protocol in _WITHOUT_DETAIL else found.detail
+        return Recognised(connection, {"protocol": found.protocol, "detail": detail})
+
+    def discard(self) -> None:
+        """Give everything back."""
+        for connection in list(self._open):
+            self._forget(connection)
+
+    def _forget(self, connection: int) -> None:
+        if self._open.pop(connection, None) is not None:
+            self._late.discard(connection)
+            self._budget.give(self._charged.pop(connection))

@@ -30,7 +30,9 @@ def test_every_connection_of_a_port_is_told_with_its_size(k8s: E2ECluster) -> No
 
 
 def test_without_a_port_all_connections_are_told(k8s: E2ECluster) -> None:
-    with Podmirror(k8s, "inspect", *k8s.session_arguments("deployment/app"), "-o", "connections") as podmirror:
+    with Podmirror(
+        k8s, "inspect", *k8s.session_arguments("deployment/app"), "-o", "connections"
+    ) as podmirror:
         podmirror.until_said("watching every connection of deployment/app")
 
         drive(k8s, "client-inspect-all", 5, 3)

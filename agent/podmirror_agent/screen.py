@@ -6,7 +6,8 @@ Both are decided here, in the pod, so that neither crosses the tunnel. A session
 from collections.abc import Iterable
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.screened import Screened, Stamped, Tally, Terms
+from podmirror_agent.screened import Screened
+from podmirror_agent.terms import Stamped, Tally, Terms
 from podmirror_http import redaction, selection
 from podmirror_http.pseudonyms import Pseudonyms
 from podmirror_wire.frames import Data, Ended, Gap, Omitted

@@ -10,9 +10,9 @@ not even what the reading itself holds can be had, the connection is left out to
 """
 
 from collections import deque
-from typing import NamedTuple
 
-from podmirror_agent.budget import OVERHEAD_BYTES, Budget
+from podmirror_agent.budget import OVERHEAD_BYTES
+from podmirror_agent.terms import Stamped, Terms
 from podmirror_http.bodyredaction import BodyRedaction, Passed
 from podmirror_http.pairing import (
     BodyMissing,
@@ -26,10 +26,8 @@ from podmirror_http.pairing import (
     ResponseBegan,
     Span,
 )
-from podmirror_http.pseudonyms import Pseudonyms
-from podmirror_http.redaction import HeadRedaction, Rules
-from podmirror_http.selection import Selection
-from podmirror_wire.frames import ConnectionFrame, Data, Ended, Gap, Omitted
+from podmirror_http.redaction import HeadRedaction
+from podmirror_wire.frames import Data, Ended, Gap, Omitted
 from podmirror_wire.values import Direction
 
 MAX_HELD_BYTES = 2 << 20
@@ -37,37 +35,6 @@ MAX_HELD_BYTES = 2 << 20
 
 READER_BYTES = 4096
 """What reading a connection costs besides what it holds, about."""
-
-
-class Stamped(NamedTuple):
-    """A frame, and when its bytes were captured, nanoseconds since 1970."""
-
-    pod_time: int
-    frame: ConnectionFrame
-
-
-class Tally:
-    """What a session left out and replaced."""
-
-    def __init__(self) -> None:
-        self.filtered_exchanges = 0
-        self.unjudged_exchanges = 0
-        """Of those, the ones that ended, or had waited for too long or for too much, before they could be judged."""
-        self.filtered_bytes = 0
-        self.redacted_out_bytes = 0
-
-
-class Terms(NamedTuple):
-    """What a session wants."""
-
-    budget: Budget
-    selection: Selection | None
-    pseudonyms: Pseudonyms | None
-    """None for no redaction."""
-    rules: Rules
-    sends: dict[Direction, bool]
-    """Whether a direction's bytes are sent at all, or only how many there are."""
-    tally: Tally
 
 
 class _Verdict:
@@ -112,6 +79,8 @@ class Screened:
         self._bodies: dict[Direction, tuple[int, BodyRedaction]] = {}
         """Bodies that are being redacted, with their exchange."""
         self._undecided: dict[Direction, deque[_Item]] = {each: deque() for each in Direction}
+        self._ends: dict[Direction, Ended] = {}
+        """Of directions of which the reader still holds bytes."""
         self._left: dict[Direction, tuple[int, int, bool]] = {}
         """Bytes to be left out: offset, number, and whether that can wait until something else is sent."""
         self._queued = 0
@@ -127,6 +96,7 @@ class Screened:
         if isinstance(event, Data):
             self._offsets.setdefault(event.direction, event.offset)
             if self._reader is None:
+                self._offsets[event.direction] = event.offset + len(event.payload)
                 self._leave_unread(event.direction, event.offset, len(event.payload))
             else:
                 self._take(self._reader.receive_data(event.direction, event.payload, pod_time))
@@ -151,22 +121,26 @@ class Screened:
     # What the reader says.
 
     def _receive_frame(self, event: Omitted | Gap | Ended) -> None:
+        if isinstance(event, Ended):
+            self._ends[event.direction] = event
+            self._take(self._reader.receive_end(event.direction, self._now) if self._reader else [])
+            return
         verdict = self._unknown
         if self._reader is not None:
-            if isinstance(event, Ended):
-                events = self._reader.receive_end(event.direction, self._now)
-            elif isinstance(event, Gap):
+            if isinstance(event, Gap):
                 events = self._reader.receive_gap(event.direction, event.length, self._now)
             else:
                 events = self._reader.receive_omitted(event.direction, event.length, self._now)
             self._take(events)
             missing = next((each for each in events if isinstance(each, BodyMissing)), None)
             verdict = self._verdict(missing.exchange) if missing else _Verdict(wanted=True)
-        item = _Item(event.direction, event.offset, self._now, verdict)
-        item.frame = event
+        self._queue_frame(event, verdict)
+        self._offsets[event.direction] = event.offset + event.length
+
+    def _queue_frame(self, frame: Omitted | Gap | Ended, verdict: _Verdict) -> None:
+        item = _Item(frame.direction, frame.offset, self._now, verdict)
+        item.frame = frame
         self._items.append(item)
-        if not isinstance(event, Ended):
-            self._offsets[event.direction] = event.offset + event.length
 
     def _take(self, events: list[Event]) -> None:
         for at, event in enumerate(events):
@@ -181,6 +155,11 @@ class Screened:
                         self._forget_before(event.exchange)
                 case Interrupted():
                     self._interrupt(event.exchange)
+        for direction, end in list(self._ends.items()):
+            if (
+                self._offsets.get(direction, end.offset) >= end.offset
+            ):  # else the reader holds what is before it
+                self._queue_frame(self._ends.pop(direction), _Verdict(wanted=True))
 
     def _take_span(self, span: Span, following: Event | None) -> None:
         if isinstance(following, RequestBegan):

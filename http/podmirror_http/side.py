@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from podmirror_http.heads import MAX_HEAD_BYTES, head_end
+
 if TYPE_CHECKING:
     from podmirror_http.exchange import Exchange
     from podmirror_http.framing import BodyReader
@@ -51,6 +53,16 @@ class Side:
         del self.held[:size]
         self.searched = 0
         return taken
+
+    def head(self, *, may: bool) -> bytes | None:
+        """Give the head with which the held bytes begin, or all of them if they begin none; None if there must be more."""
+        if not may:
+            return bytes(self.held)
+        end = head_end(self.held, self.searched)
+        if end is None and len(self.held) <= MAX_HEAD_BYTES:
+            self.searched = len(self.held)
+            return None
+        return bytes(self.held[:end])
 
     def begin_head(self) -> None:
         """Expect the next message."""

@@ -217,6 +217,16 @@ def test_an_end_comes_behind_what_waited_for_a_verdict():
     assert [type(each) for each in passage.frames] == [Data, Ended, Data, Ended]
 
 
+def test_an_end_comes_behind_what_waited_for_the_answer_to_an_upgrade():
+    ask = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n"
+    passage = Passage(redact=redact_option()).say((0, ask), (0, GET % b"/2")).end(0)
+    assert passage.kept(0) == ask
+
+    passage.say((1, OK % 200), (1, OK % 200)).close()
+    assert len(passage.kept(0)) == len(ask + GET % b"/2")
+    passage.check_offsets()
+
+
 def test_a_body_that_is_too_much_for_the_budget_is_left_out():
     post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
     passage = Passage(redact=redact_option("re:x+"), budget=50_000)

@@ -64,6 +64,14 @@ def test_a_gap_in_a_request_s_head_is_over_with_the_next_turn():
     assert ended(events) == [(1, 1), (2, 0), (2, 1)]
 
 
+def test_the_response_to_a_request_that_was_missed_is_no_other_s():
+    conversation = Conversation(late=False)
+    conversation.receive_gap(REQUEST, 40, 0)
+    events = read(conversation, [(RESPONSE, OK), (REQUEST, GET % 2), (RESPONSE, CHUNKED + b"0\r\n\r\n")])
+    heads = {type(each): each.head.raw for each in events if hasattr(each, "head")}
+    assert heads == {RequestBegan: GET % 2, ResponseBegan: CHUNKED}
+
+
 def test_a_late_join_begins_with_the_first_request_of_a_turn():
     conversation = Conversation(late=True)
     events = read(

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from podmirror.errors import UsageError
-from podmirror.options import filter_options, inspected_filter_options, take_settings
+from podmirror.filteroptions import filter_options, inspected_filter_options, take_settings
 from podmirror.screening import is_screened
 from podmirror_http import redaction, selection
 

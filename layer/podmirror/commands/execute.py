@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from podmirror.errors import AgentLost, NotStarted
+from podmirror.filteroptions import filter_options, take_settings
 from podmirror.fleet import Fleet, open_fleet
 from podmirror.mirroring import Mirroring
 from podmirror.options import (
     delivery_options,
-    filter_options,
     ports_option,
     session_options,
     take_mirroring,
-    take_settings,
     target_options,
 )
 from podmirror.packetoptions import filter_option, take_filter

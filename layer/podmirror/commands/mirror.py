@@ -9,18 +9,17 @@ from typing import Any
 import click
 
 from podmirror.errors import UsageError
+from podmirror.filteroptions import filter_options, take_settings
 from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
 from podmirror.options import (
     delivery_options,
-    filter_options,
     ports_option,
     reading_of,
     replay_file_options,
     source_of,
     source_options,
     take_mirroring,
-    take_settings,
 )
 from podmirror.packetoptions import filter_option, take_filter
 from podmirror.portmap import PortPair, without_repeats

@@ -8,16 +8,15 @@ import click
 from click.core import ParameterSource
 
 from podmirror.errors import UsageError
+from podmirror.filteroptions import inspected_filter_options, take_settings
 from podmirror.inspection.looking import Looking
 from podmirror.inspection.viewoptions import take_viewing, view_options
 from podmirror.localagent import Reading
 from podmirror.options import (
-    inspected_filter_options,
     inspected_ports_option,
     progress_option,
     source_of,
     source_options,
-    take_settings,
 )
 from podmirror.packetoptions import packet_options, take_recording
 from podmirror.progress import Progress

@@ -14,6 +14,7 @@ from collections import deque
 from podmirror_agent.budget import OVERHEAD_BYTES
 from podmirror_agent.terms import Stamped, Terms
 from podmirror_http.bodyredaction import BodyRedaction, Passed
+from podmirror_http.echoes import Echoes
 from podmirror_http.pairing import (
     BodyMissing,
     Conversation,
@@ -86,7 +87,8 @@ class Screened:
         self._queued = 0
         self._charged = 0
         self._output: list[Stamped] = []
-        self._heads = HeadRedaction(terms.pseudonyms, terms.rules) if terms.pseudonyms else None
+        self._echoes = Echoes()
+        self._heads = HeadRedaction(terms.pseudonyms, terms.rules, self._echoes) if terms.pseudonyms else None
         self._now = 0
         self._charge()
 
@@ -201,7 +203,7 @@ class Screened:
 
     def _begin_body(self, began: RequestBegan | ResponseBegan, direction: Direction, *, safe: bool) -> None:
         assert self._terms.pseudonyms is not None, "it redacts"
-        body = BodyRedaction(self._terms.pseudonyms, self._terms.rules, began.head.headers)
+        body = BodyRedaction(self._terms.pseudonyms, self._terms.rules, began.head.headers, self._echoes)
         if not safe:
             body.give_up()
         self._bodies[direction] = (began.exchange, body)

@@ -1,15 +1,16 @@
 """Replacing secrets in bodies as they pass, or leaving out what cannot be redacted safely.
 
-Theory of operation. A token behind Bearer is looked for in the stream: what may be the beginning of one is held until its end
-is there. Rules of the user's (JSON paths, regular expressions) may match at any length, so that with them a body is held whole,
-up to `MAX_BODY_BYTES`. Content in a coding, bodies that are longer than that, and what is JSON by its name but cannot be read
-as such are left out.
+Theory of operation. A token behind Bearer, and what was secret in a head of the same connection, is looked for in the stream:
+what may be the beginning of one is held until its end is there. Rules of the user's (JSON paths, regular expressions) may match
+at any length, so that with them a body is held whole, up to `MAX_BODY_BYTES`. Content in a coding, bodies that are longer than
+that, and what is JSON by its name but cannot be read as such are left out.
 
 Where bytes are missing, the word Bearer may be missing, too: what may be the rest of a token behind them is left out.
 """
 
 import re
 
+from podmirror_http.echoes import Echoes
 from podmirror_http.events import Fields
 from podmirror_http.heads import values_of
 from podmirror_http.jsonpath import NotJson, find_places
@@ -44,9 +45,19 @@ Passed = list[bytes | int]
 class BodyRedaction:
     """The content of one body."""
 
-    def __init__(self, pseudonyms: Pseudonyms, rules: Rules, headers: Fields) -> None:
-        """Begin a message with these fields."""
+    def __init__(
+        self, pseudonyms: Pseudonyms, rules: Rules, headers: Fields, echoes: Echoes | None = None
+    ) -> None:
+        """Begin a message with these fields.
+
+        Args:
+            pseudonyms: The stand-ins.
+            rules: What is redacted besides the usual.
+            headers: The fields.
+            echoes: Secrets that heads of the same connection held.
+        """
         self._pseudonyms = pseudonyms
+        self._echoes = echoes or Echoes()
         self._rules = rules
         self._type = next((value for name, value in headers if name.lower() == "content-type"), "")
         self._held = bytearray()
@@ -97,9 +108,11 @@ class BodyRedaction:
         text = bytes(self._held)
         unfinished = None if ended else _UNFINISHED.search(text, max(0, len(text) - 2 * MAX_TOKEN_BYTES))
         decided = unfinished.start() if unfinished else len(text)
+        if not ended:
+            decided = self._before_matches(text, min(decided, self._echoes.unfinished(text)))
         if decided:
             redacted = Redacted(text[:decided], self._pseudonyms)
-            redacted.replace_matches(BEARER)
+            self._redact_usual(redacted)
             passed.append(bytes(redacted))
             del self._held[:decided]
         if len(self._held) > MAX_TOKEN_BYTES:
@@ -135,11 +148,28 @@ class BodyRedaction:
                 return self.give_up()
             for place in places:
                 redacted.replace(place.start, place.end, number=not place.is_string)
-        redacted.replace_matches(BEARER)
+        self._redact_usual(redacted)
         for pattern in self._rules.patterns:
             redacted.replace_matches(pattern)
         self._held.clear()
         return [bytes(redacted)]
+
+    def _before_matches(self, text: bytes, end: int) -> int:
+        """Give the last place up to that end that cuts through nothing that is to be replaced."""
+        patterns = [BEARER, *([self._echoes.pattern] if self._echoes.pattern is not None else [])]
+        before = -1
+        while end not in (before, len(text)):
+            before = end
+            for pattern in patterns:
+                for found in pattern.finditer(text):
+                    if found.start() < end < found.end():
+                        end = found.start()
+        return end
+
+    def _redact_usual(self, redacted: Redacted) -> None:
+        redacted.replace_matches(BEARER)
+        if self._echoes.pattern is not None:
+            redacted.replace_matches(self._echoes.pattern)
 
     def _take_left(self, size: int) -> Passed:
         del self._held[:size]

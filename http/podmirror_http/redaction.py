@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from podmirror_http.echoes import Echoes
 from podmirror_http.events import Fields, RequestHead, ResponseHead
 from podmirror_http.jsonpath import Path, parse_path
 from podmirror_http.pseudonyms import KEY_BYTES, Pseudonyms, Redacted
@@ -129,10 +130,17 @@ def format_option(key: bytes, rules: list[str]) -> str:
 class HeadRedaction:
     """Redacts heads and trailer sections."""
 
-    def __init__(self, pseudonyms: Pseudonyms, rules: Rules) -> None:
-        """Begin, with the stand-ins that bodies get as well."""
+    def __init__(self, pseudonyms: Pseudonyms, rules: Rules, echoes: Echoes | None = None) -> None:
+        """Begin, with the stand-ins that bodies get as well.
+
+        Args:
+            pseudonyms: The stand-ins.
+            rules: What is redacted besides the usual.
+            echoes: Told of what is replaced, which may be said again on the same connection.
+        """
         self._pseudonyms = pseudonyms
         self._rules = rules
+        self._echoes = echoes or Echoes()
 
     def redact_head(self, head: RequestHead | ResponseHead) -> bytes | None:
         """Give the head's bytes with stand-ins; None if it cannot be redacted safely."""
@@ -169,17 +177,25 @@ class HeadRedaction:
     def _redact_field(self, text: Redacted, name: str, start: int, end: int) -> None:
         if name in ("cookie", "cookie2"):
             for pair in _split(text.original, start, end):
-                text.replace(*_value_of(text.original, *pair))
+                self._hide(text, *_value_of(text.original, *pair))
         elif name in ("set-cookie", "set-cookie2"):
-            text.replace(*_value_of(text.original, *_split(text.original, start, end)[0]))
+            self._hide(text, *_value_of(text.original, *_split(text.original, start, end)[0]))
         elif name in ("authorization", "proxy-authorization"):
             scheme = _AUTHORIZATION.match(text.original, start, end)
-            text.replace(scheme.end() if scheme else start, end)
+            self._hide(text, scheme.end() if scheme else start, end)
         elif is_secret_field(name, self._rules):
-            text.replace(start, end)
+            self._hide(text, start, end)
+
+    def _hide(self, text: Redacted, start: int, end: int) -> None:
+        value = text.original[start:end]
+        bearer = BEARER.fullmatch(value)
+        self._echoes.add(bearer[1] if bearer else value)
+        text.replace(start, end)
 
     def _redact_anywhere(self, text: Redacted) -> None:
         text.replace_matches(BEARER)
+        if self._echoes.pattern is not None:
+            text.replace_matches(self._echoes.pattern)
         for pattern in self._rules.patterns:
             text.replace_matches(pattern)
 

@@ -1,5 +1,7 @@
 """Finding a request inside a turn, and never in a body that only holds the text of one."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -110,6 +112,8 @@ def test_a_gap_ends_what_was_held():
     assert seeker.skipped == len(HEAD_REMAINDER + GET)
 
 
+METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 requests = st.lists(st.sampled_from([GET, POST, CHUNKED]), min_size=1, max_size=4).map(b"".join)
 texts = st.one_of(
     st.binary(max_size=40),
@@ -129,7 +133,7 @@ def test_no_request_is_found_in_a_body_that_goes_on_behind_it(beginning, end):
 
 
 @given(
-    st.binary(min_size=1, max_size=60).filter(lambda body: not body.endswith(b"\r\n\r\n")),
+    st.binary(min_size=1, max_size=60).filter(lambda body: not body.endswith(b"\n\r\n")),
     requests,
     st.integers(0, 60),
 )
@@ -143,10 +147,13 @@ def test_what_is_found_is_whole_requests_to_the_end(turn):
 
     if found is not None:
         rest = turn[found:]
-        assert turn[:found].endswith(b"\r\n\r\n")
+        assert turn[:found].endswith(b"\n\r\n")
         while rest:
-            (first,) = [each for each in (GET, POST, CHUNKED) if rest.startswith(each)]
-            rest = rest[len(first) :]
+            at, first = min((rest.find(each), each) for each in (GET, POST, CHUNKED) if each in rest)
+            assert METHOD.fullmatch(rest[:at] + first.split()[0]), (
+                "what stands before it is a part of its method"
+            )
+            rest = rest[at + len(first) :]
 
 
 @given(st.sampled_from([HEAD_REMAINDER, CHUNKED_REMAINDER]), requests, st.integers(0, 40))

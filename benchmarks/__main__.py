@@ -7,7 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 RESULT = Path(__file__).parent.parent / "build" / "bench.json"
-NAMES = ("packets", "saturated", "lossfree", "bulk", "connections", "latency", "footprint", "sharing")
+NAMES = (
+    "packets",
+    "saturated",
+    "lossfree",
+    "bulk",
+    "connections",
+    "latency",
+    "footprint",
+    "sharing",
+    "scale",
+)
 
 
 def main() -> int:

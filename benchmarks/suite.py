@@ -4,6 +4,7 @@ from benchmarks.footprint import FOOTPRINT_SECTION
 from benchmarks.latency import LATENCY_SECTION
 from benchmarks.packets import PACKETS
 from benchmarks.saturation import LOSS_FREE_SECTION, SATURATED_SECTION
+from benchmarks.scale import SCALE_SECTION
 from benchmarks.sections import Section
 from benchmarks.sharing import SHARING_SECTION
 from benchmarks.traffic import BULK_SECTION, CONNECTIONS_SECTION
@@ -17,4 +18,5 @@ SECTIONS: tuple[Section, ...] = (
     LATENCY_SECTION,
     FOOTPRINT_SECTION,
     SHARING_SECTION,
+    SCALE_SECTION,
 )

@@ -12,7 +12,7 @@ session of several.
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from podmirror.errors import AgentLost, NotStarted
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 _NAMED_PODS = 10
 """More than that are told as a number."""
+
+STARTS_AT_ONCE = 16
+"""Agents that are being started: more get in each other's way at the API server and on the nodes.
+
+Each has a watch and one or two more calls under way. In the sandbox, which is slow, 31 of 100 that were started all at once had
+failed when their calls timed out or their agents no longer waited; 16 at a time took no longer, and all 100 ran.
+"""
 
 LEAVE_SECONDS = 3.0
 """For the agent of a pod that goes away to say goodbye: it promises to, within a second of SIGTERM."""
@@ -112,6 +119,7 @@ class Fleet:
         """The pod that was left last and has no successor yet, and when it was left."""
         self._obstacle: NotStarted | None = None
         self._loss: AgentLost | None = None
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._following_task: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -273,7 +281,10 @@ class Fleet:
         options = dataclasses.replace(self._options, agent_name=None) if later else self._options
         try:
             receiver = member.inflow.receive_frame
-            async with self._following.open(member.pod, options, progress, receiver) as session:
+            async with AsyncExitStack() as leaving:
+                async with self._starts:
+                    opening = self._following.open(member.pod, options, progress, receiver)
+                    session = await leaving.enter_async_context(opening)
                 member.session = session
                 member.inflow.attach(session)
                 for port in self._ports:  # which may grow meanwhile

@@ -75,8 +75,8 @@ class Claim:
 
 def keep(agent: OwnAgent) -> Claim | None:
     """Remember an agent; None where there is no place for it, and then nobody finds it again."""
-    key = hashlib.sha256(f"{agent.server} {agent.namespace} {agent.uid} {agent.name}".encode()).hexdigest()
-    path = _folder() / f"{key[:32]}.json"
+    of_pod = _digest(agent.server, agent.namespace, agent.pod)
+    path = _folder() / f"{of_pod}-{_digest(agent.uid, agent.name)}.json"
     try:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
@@ -92,7 +92,9 @@ def keep(agent: OwnAgent) -> Claim | None:
 def find(server: str, namespace: str | None = None, pod: str | None = None) -> list[Claim]:
     """Give the agents that are remembered in a cluster, or of those the ones in a namespace, or in a pod, latest first."""
     claims = []
-    for path in sorted(_folder().glob("*.json"), key=_age):
+    # With many pods mirrored at once there are many files, and only the names of the others are read.
+    pattern = f"{_digest(server, namespace, pod)}-*.json" if namespace and pod else "*.json"
+    for path in sorted(_folder().glob(pattern), key=_age):
         claim = _open(path)
         if claim is None:
             continue
@@ -116,6 +118,10 @@ def claim(server: str, namespace: str, pod: str, name: str) -> Claim | None:
         else:
             each.release(ended=False)
     return wanted
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
 
 
 def _open(path: Path) -> Claim | None:

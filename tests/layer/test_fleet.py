@@ -38,6 +38,8 @@ class Pods:
         self.parted: list[str] = []
         self.refusals: dict[str, Exception] = {}
         self.names: list[str | None] = []
+        self.starting = 0
+        self.most_starting = 0
         self._changes: asyncio.Queue[None] = asyncio.Queue()
 
     def change(self, *pods: PodView, ended: str = "") -> None:
@@ -58,6 +60,10 @@ class Pods:
     @asynccontextmanager
     async def open(self, pod, options, progress, receiver):
         self.names.append(options.agent_name)
+        self.starting += 1
+        self.most_starting = max(self.most_starting, self.starting)
+        await asyncio.sleep(0.001)  # for others to start meanwhile
+        self.starting -= 1
         if pod.uid in self.refusals:
             raise self.refusals[pod.uid]
         async with linked(receiver=receiver) as (link, agent):
@@ -272,6 +278,14 @@ async def test_every_pod_is_mirrored_and_labelled(capsys):
         assert f"to port 80 of {name} whole, 41 bytes" in said
         assert f"Pod {name}: 1 connection, 0 with loss; 41 bytes delivered." in said
     assert "Nothing was lost." in said
+
+
+async def test_only_so_many_agents_are_started_at_once(monkeypatch):
+    monkeypatch.setattr(fleet_module, "STARTS_AT_ONCE", 3)
+    pods = Pods(*(view(f"pod-{number}") for number in range(10)))
+    async with fleet_of(pods, all_pods=True):
+        assert len(pods.agents) == 10
+    assert pods.most_starting == 3
 
 
 async def test_replicas_join_and_leave(capsys):

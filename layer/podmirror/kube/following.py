@@ -1,6 +1,7 @@
 """Where a target's pods are, now and from now on, and how to put an agent beside one of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
@@ -17,7 +18,11 @@ from podmirror.target import Kind
 from podmirror_wire.frames import ConnectionFrame
 
 SETTLE_SECONDS = 0.1
-"""After a change, for those that come with it: one look then sees them all."""
+"""After a change, for those that come with it: one look then sees them all.
+
+At least, and as long as the look before took: that of a thousand pods takes most of a second of CPU time, and while they are
+all being replaced one look after the other would take the core that the connections need.
+"""
 
 LOOK_SECONDS = 30.0
 """Between two looks without a change: what a watch does not tell, such as a service's new selector, is seen then."""
@@ -81,14 +86,16 @@ class Following:
         watched, watching = self._watched, asyncio.create_task(self._watch(changed), name="watch the target")
         try:
             while True:
+                began = time.monotonic()
                 with suppress(NotStarted):
                     yield await self.look()
+                took = time.monotonic() - began
                 if watched != self._watched:
                     watching.cancel()
                     watched, watching = self._watched, asyncio.create_task(self._watch(changed))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(max(SETTLE_SECONDS, took))
                 changed.clear()
         finally:
             watching.cancel()

@@ -105,7 +105,10 @@ class ApiServer:
             return await self._answer(request)
         except ApiError as error:
             return web.json_response(error.status(), status=error.code)
-        except (ConnectionError, web.HTTPException, asyncio.CancelledError):
+        except ConnectionError:
+            # The client has gone and hears no answer; aiohttp would log what is raised as an error of ours.
+            return web.Response(status=499)
+        except (web.HTTPException, asyncio.CancelledError):
             raise
         except Exception:
             logger.exception("%s %s failed", request.method, request.path.replace(self._token, "TOKEN"))

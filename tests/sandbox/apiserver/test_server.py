@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from podmirror_sandbox.apiserver.server import ApiServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,15 @@ if TYPE_CHECKING:
     from tests.sandbox.conftest import Api, RunningSandbox
 
 pytestmark = pytest.mark.namespaces
+
+
+async def test_a_client_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write_to_nobody(*_: object) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(ApiServer, "_answer", write_to_nobody)
+    server = object.__new__(ApiServer)  # one that asks nobody
+    assert (await server._handle(make_mocked_request("GET", "/api/v1/pods"))).status == 499
 
 
 async def test_the_token_is_demanded(api: Api, sandbox: RunningSandbox) -> None:

@@ -72,6 +72,11 @@ class Mirror:
         self._undecoded = dict.fromkeys(Undecoded, 0)
         self._packets: int = 0
 
+    @property
+    def packets(self) -> int:
+        """Packets that passed the kernel filter."""
+        return self._packets
+
     def add_session(self) -> Session:
         """Begin a session without subscriptions."""
         session = Session(self.budget)

@@ -71,6 +71,7 @@ class Server:
         ttl: float,
         max_age: float,
         cores: float | None = None,
+        examine: Callable[[], dict[str, str]] = dict,
     ) -> None:
         """Set what is served.
 
@@ -81,6 +82,7 @@ class Server:
             ttl: Seconds to wait for a layer.
             max_age: Seconds after which to end in any case.
             cores: CPUs to use at most, on average; None for no limit.
+            examine: Gives what the agent can tell of itself.
         """
         self._capture = capture
         self._mirror = mirror
@@ -88,6 +90,7 @@ class Server:
         self._ttl = ttl
         self._max_age = max_age
         self._cores = cores
+        self._examine = examine
         self._conversations: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reason: asyncio.Future[str]
@@ -214,7 +217,7 @@ class Server:
             raise
         if self._lonely is not None:
             self._lonely.cancel()
-        conversation = Conversation(self._mirror, self._capture, self.stop)
+        conversation = Conversation(self._mirror, self._capture, self.stop, self._examine)
         conversation.carrier = asyncio.current_task()
         self._conversations.add(conversation)
         log.info("a layer connected")

@@ -14,6 +14,14 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 _KIBIBYTES = ("VmRSS", "VmHWM", "RssAnon")
 _MASKS = ("CapBnd", "CapEff")
+_V1_MEMORY = {
+    "memory.current": "memory.usage_in_bytes",
+    "memory.peak": "memory.max_usage_in_bytes",
+    "memory.max": "memory.limit_in_bytes",
+}
+_V1_UNLIMITED = 1 << 62
+"""What no limit comes to is the greatest number of pages, in bytes (PAGE_COUNTER_MAX)."""
+
 _CGROUP_FILES = ("memory.current", "memory.peak", "memory.max", "cpu.max")
 
 
@@ -66,14 +74,28 @@ def _status(proc: Path) -> Iterator[tuple[str, str]]:
 
 
 def _control_group(folder: Path) -> Iterator[tuple[str, str]]:
-    if not (folder / "cgroup.procs").exists() or str(os.getpid()) not in _lines(folder / "cgroup.procs"):
-        return  # no cgroup v2, or another container's
-    for name in _CGROUP_FILES:
-        for line in _lines(folder / name)[:1]:
-            yield f"cgroup.{name}", line
-    for line in _lines(folder / "cpu.stat"):
-        if line.startswith("usage_usec "):
-            yield "cgroup.cpu.usage_usec", line.split()[1]
+    """Read cgroup v2, or v1 by the names of v2; nothing where the control group is another's."""
+    own = str(os.getpid())
+    if own in _lines(folder / "cgroup.procs"):
+        for name in _CGROUP_FILES:
+            for line in _lines(folder / name)[:1]:
+                yield f"cgroup.{name}", line
+        for line in _lines(folder / "cpu.stat"):
+            if line.startswith("usage_usec "):
+                yield "cgroup.cpu.usage_usec", line.split()[1]
+    elif own in _lines(folder / "memory" / "cgroup.procs"):
+        yield from _first_version(folder)
+
+
+def _first_version(folder: Path) -> Iterator[tuple[str, str]]:
+    for name, file in _V1_MEMORY.items():
+        for line in _lines(folder / "memory" / file)[:1]:
+            yield f"cgroup.{name}", "max" if int(line) >= _V1_UNLIMITED else line
+    for line in _lines(folder / "cpuacct" / "cpuacct.usage")[:1]:
+        yield "cgroup.cpu.usage_usec", str(int(line) // 1000)
+    quota, period = (_lines(folder / "cpu" / f"cpu.cfs_{each}_us")[:1] for each in ("quota", "period"))
+    if quota and period:
+        yield "cgroup.cpu.max", f"{'max' if quota[0] == '-1' else quota[0]} {period[0]}"
 
 
 def _network(process: Path) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ PodmirrorError
 │   └── TunnelLost     the tunnel alone, as far as is known: it may be opened again
 │       └── NobodyListens  there is a way to the agent's port, and it is closed
 └── NotStarted      5  refused, or something that is needed is missing
+    └── Unreachable    the API server does not answer, which may pass
 
 Every message is one sentence or two that name the object, the server's own words where there are any, and the next step.
 """
@@ -48,3 +49,7 @@ class NotStarted(PodmirrorError):
     """The session was refused, or something that it needs is missing."""
 
     exit_code = 5
+
+
+class Unreachable(NotStarted):
+    """The API server does not answer."""

@@ -111,7 +111,7 @@ class _Wish:
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "json"]),
+    type=click.Choice(["text", "json", "markdown", "html"]),
     default="text",
     show_default=True,
     help="How to print the result.",
@@ -132,14 +132,23 @@ def command(output: str, progress_style: Style, **options: Any) -> int:
 
 
 def _print(comparison: "Comparison", output: str) -> None:
-    if output == "json":
-        from podmirror.compare.asjson import to_json
+    match output:
+        case "json":
+            from podmirror.compare.asjson import to_json
 
-        click.echo(to_json(comparison))
-    else:
-        from podmirror.compare.astext import print_text
+            click.echo(to_json(comparison))
+        case "markdown":
+            from podmirror.compare.asmarkdown import to_markdown
 
-        print_text(comparison)
+            click.echo(to_markdown(comparison), nl=False)
+        case "html":
+            from podmirror.compare.ashtml import to_html
+
+            click.echo(to_html(comparison), nl=False)
+        case _:
+            from podmirror.compare.astext import print_text
+
+            print_text(comparison)
 
 
 async def _compare(wish: _Wish, progress: Progress) -> "Comparison":

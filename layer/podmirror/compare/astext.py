@@ -4,7 +4,7 @@ import click
 
 from podmirror.compare.figures import Comparison
 from podmirror.compare.sections import sections
-from podmirror.compare.verdict import verdict
+from podmirror.compare.verdict import summary, verdict
 from podmirror.tables import print_table
 
 
@@ -18,14 +18,3 @@ def print_text(comparison: Comparison) -> None:
         titles = ("", *(column.mode.value for column in comparison.columns))
         print_table(titles, [(row.name, *row.cells) for row in section.rows])
     click.echo("\n" + " ".join(verdict(comparison)))
-
-
-def summary(comparison: Comparison) -> str:
-    """Say what was compared."""
-    how = "at once on the same traffic" if comparison.together else "one after the other"
-    return (
-        f"{comparison.target}: pod {comparison.pod}, container {comparison.container}, ports "
-        f"{', '.join(map(str, comparison.ports))}; Kubernetes {comparison.version}; {comparison.date}; {comparison.rounds} "
-        f"round{'' if comparison.rounds == 1 else 's'}, {how}, {comparison.seconds:g} s of traffic each; "
-        + (comparison.load or "live traffic alone")
-    )

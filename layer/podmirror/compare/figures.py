@@ -20,6 +20,11 @@ class Mode(Enum):
     JOB = "job"
 
     @property
+    def short(self) -> str:
+        """In a word, for plots."""
+        return {Mode.EPHEMERAL: "ephemeral", Mode.BESIDE: "+ target", Mode.JOB: "job"}[self]
+
+    @property
     def leaves_entry(self) -> bool:
         """Whether each run leaves an entry in the pod's spec."""
         return self is not Mode.JOB
@@ -176,6 +181,8 @@ class Column:
     runs: list[Run] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     """Why runs of it did not come about; in the server's words."""
+    failures: list[str] = field(default_factory=list)
+    """Why runs of it came to nothing for reasons that may pass: the API server was away, an agent was lost."""
     verbs: tuple[str, ...] = ()
     """That the user needs, in the words of a Role."""
 

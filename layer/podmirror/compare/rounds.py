@@ -11,7 +11,7 @@ from podmirror.compare.leaving import read_pod
 from podmirror.compare.load import Load
 from podmirror.compare.probe import AgentOptions, Probe
 from podmirror.compare.spread import Figure, Unknown
-from podmirror.errors import PodmirrorError
+from podmirror.errors import AgentLost, PodmirrorError, Unreachable
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.resolve import ResolvedTarget
 
@@ -51,14 +51,16 @@ async def run_rounds(
             open_to_it = [column for column in group if not column.refusals]
             if not open_to_it:
                 continue
+            runs = [len(column.runs) for column in open_to_it]
             await _run(stage, open_to_it)
-            for column in open_to_it:
-                tell(f"round {number} of {rounds}, {column.mode.value}: {_outcome(column)}")
+            for column, before in zip(open_to_it, runs, strict=True):
+                tell(f"round {number} of {rounds}, {column.mode.value}: {_outcome(column, before)}")
 
 
-def _outcome(column: Column) -> str:
-    if column.refusals:
-        return f"refused: {column.refusals[-1]}"
+def _outcome(column: Column, runs: int) -> str:
+    if len(column.runs) == runs:
+        words = [*column.refusals, *column.failures][-1:]
+        return f"{'refused' if column.refusals else 'failed'}: {words[0] if words else 'unknown'}"
     start = column.runs[-1].start
     return f"started in {start:.2f} s" if not isinstance(start, Unknown) else "measured"
 
@@ -123,16 +125,18 @@ async def _start(stage: Stage, column: Column, leaving: AsyncExitStack) -> Probe
     probe = Probe(stage.cluster, stage.target, column.mode, stage.options)
     try:
         return await leaving.enter_async_context(probe)
+    except (Unreachable, AgentLost) as error:
+        column.failures.append(str(error))
     except PodmirrorError as error:
         column.refusals.append(str(error))
-        return None
+    return None
 
 
 async def _finish(column: Column, probe: Probe, sent: Mapping[int, float], during: Window | Unknown) -> bool:
     try:
         await probe.finish(sent, [] if isinstance(during, Unknown) else [during])
     except PodmirrorError as error:
-        column.refusals.append(str(error))
+        column.failures.append(str(error))
         return False
     return True
 

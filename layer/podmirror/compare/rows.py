@@ -9,6 +9,7 @@ from podmirror.compare.spread import Figure, Spread, Unknown, spread
 from podmirror.compare.words import Unit
 
 REFUSED = "refused"
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,10 @@ def median_of(column: Column, get: Callable[[Run], Figure]) -> Spread | Unknown:
 
 def row(columns: Sequence[Column], name: str, cell: Callable[[Column], str]) -> Row:
     """Make a row of what a function says of each column; without a run there is nothing to say."""
-    return Row(name, tuple(cell(column) if column.runs else REFUSED for column in columns))
+    without = [REFUSED if column.refusals else FAILED for column in columns]
+    return Row(
+        name, tuple(cell(each) if each.runs else why for each, why in zip(columns, without, strict=True))
+    )
 
 
 def figures(columns: Sequence[Column], name: str, get: Callable[[Run], Figure], unit: Unit) -> Row:

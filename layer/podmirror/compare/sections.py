@@ -48,6 +48,8 @@ def _start(columns: Sequence[Column]) -> tuple[Row, ...]:
     rows.append(Row("runs", tuple(str(len(column.runs)) for column in columns)))
     if any(column.refusals for column in columns):
         rows.append(Row("refused", tuple("; ".join(each.refusals) or "no" for each in columns)))
+    if any(column.failures for column in columns):
+        rows.append(Row("failed", tuple("; ".join(each.failures) or "none" for each in columns)))
     return tuple(rows)
 
 

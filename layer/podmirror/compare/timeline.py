@@ -52,7 +52,11 @@ class Timeline:
     async def pulled(self, seconds: float) -> Figure:
         """Give the time at which the image was there; waits a little for the event, which may come late."""
         deadline = time.monotonic() + seconds
-        while "pulled" not in self.moments and time.monotonic() < deadline and not self._tasks[1].done():  # noqa: ASYNC110  # the watch is the event
+        while (
+            "pulled" not in self.moments and time.monotonic() < deadline
+        ):  # the watch tells, and may tell nothing
+            if self._tasks[1].done():
+                break
             await asyncio.sleep(0.05)
         return self.moments.get("pulled", Unknown(self._unread))
 

@@ -1,4 +1,4 @@
-"""What the figures come to, in a paragraph. No I/O.
+"""What was compared, and what the figures come to, in a paragraph. No I/O.
 
 Two medians are told apart only where the spreads of their runs do not overlap.
 """
@@ -18,6 +18,17 @@ LEAST_RUNS = 3
 _NAMES = {Mode.EPHEMERAL: "the ephemeral agent", Mode.JOB: "the Job agent"}
 
 
+def summary(comparison: Comparison) -> str:
+    """Say what was compared."""
+    how = "at once on the same traffic" if comparison.together else "one after the other"
+    return (
+        f"{comparison.target}: pod {comparison.pod}, container {comparison.container}, ports "
+        f"{', '.join(map(str, comparison.ports))}; Kubernetes {comparison.version}; {comparison.date}; {comparison.rounds} "
+        f"round{'' if comparison.rounds == 1 else 's'}, {how}, {comparison.seconds:g} s of traffic each; "
+        + (comparison.load or "live traffic alone")
+    )
+
+
 def verdict(comparison: Comparison) -> list[str]:
     """Give the sentences."""
     by_mode = {column.mode: column for column in comparison.columns}
@@ -27,7 +38,7 @@ def verdict(comparison: Comparison) -> list[str]:
     for column, other in ((ephemeral, job), (job, ephemeral)):
         if not column.runs:
             return [
-                f"Use {_NAMES[other.mode]} here: {_NAMES[column.mode]} was refused.",
+                f"Use {_NAMES[other.mode]} here: {_NAMES[column.mode]} {'was refused' if column.refusals else 'failed'}.",
                 _loss(other),
                 *_effect(comparison),
                 _leaves(other),

@@ -25,7 +25,7 @@ from kubernetes.utils.quantity import (
     parse_quantity as parse_quantity,
 )  # for those who may not import the client
 
-from podmirror.errors import NotStarted
+from podmirror.errors import NotStarted, Unreachable
 
 Result = TypeVar("Result")
 
@@ -134,7 +134,7 @@ class Cluster:
         except ApiException as error:
             raise _refusal(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise NotStarted(self._unreachable(error)) from error
+            raise Unreachable(self._unreachable(error)) from error
 
     def watch_pod(self, name: str, namespace: str) -> AsyncGenerator[tuple[str, Any]]:
         """Give each change of a pod; see `watch_pods`."""
@@ -188,7 +188,7 @@ class Cluster:
                 if isinstance(change, ApiException):
                     raise _refusal(change) from change
                 if isinstance(change, BaseException):
-                    raise NotStarted(self._unreachable(change)) from change
+                    raise Unreachable(self._unreachable(change)) from change
                 yield change
         finally:
             watching.stop()

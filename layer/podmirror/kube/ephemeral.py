@@ -1,8 +1,9 @@
 """The agent as an ephemeral container: what is asked of the API server, and what its status means. No I/O.
 
 `targetContainerName` is not set on purpose, but where `compare` shows what it does. The pod's containers share one network
-namespace anyway, so capture does not need it; it would put the agent into the PID namespace of that container, where the kernel kills it whenever the app's first process
-ends (pid_namespaces(7)), never to be started again, and would show it the app's environment.
+namespace anyway, so capture does not need it; it would put the agent into the PID namespace of that container, where the kernel
+kills it whenever the app's first process ends (pid_namespaces(7)), never to be started again, and would show it the app's
+environment.
 """
 
 import json

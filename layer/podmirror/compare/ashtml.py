@@ -5,7 +5,7 @@ from html import escape
 
 from podmirror.compare import words
 from podmirror.compare.cost import per_million_packets
-from podmirror.compare.figures import PHASES, Comparison, Run
+from podmirror.compare.figures import PHASES, Comparison, Mode, Run
 from podmirror.compare.pagestyle import STYLE
 from podmirror.compare.plots import Bar, BarRow, bars, distribution, whisker_of
 from podmirror.compare.rows import Section, median_of
@@ -36,7 +36,7 @@ def _body(comparison: Comparison, title: str) -> Iterator[str]:
     if any(column.runs for column in comparison.columns):
         yield from _plots(comparison)
     for section in sections(comparison):
-        yield _table(section, [column.mode.value for column in comparison.columns])
+        yield _table(section, [column.mode for column in comparison.columns])
 
 
 def _plots(comparison: Comparison) -> Iterator[str]:
@@ -51,6 +51,7 @@ def _plots(comparison: Comparison) -> Iterator[str]:
     to = next((run.fidelity.latency_to for column in comparison.columns for run in column.runs), "")
     drawn = distribution("Latency", "the table under Fidelity has the figures", latencies)
     yield _figure(f"Latency: from a connection's first packet to {to}", drawn)
+    yield "<div>"
     yield _figure(
         "CPU for a million packets",
         _measured(comparison, lambda run: per_million_packets(run.cost), words.seconds),
@@ -58,7 +59,7 @@ def _plots(comparison: Comparison) -> Iterator[str]:
     yield _figure(
         "Memory of the agent's own", _measured(comparison, lambda run: run.cost.memory_anonymous, words.size)
     )
-    yield "</div>"
+    yield "</div></div>"
 
 
 def _figure(caption: str, drawing: str) -> str:
@@ -98,16 +99,16 @@ def _measured(comparison: Comparison, get: Callable[[Run], Figure], unit: words.
     )
 
 
-def _table(section: Section, titles: list[str]) -> str:
+def _table(section: Section, modes: list[Mode]) -> str:
     """Make a table, with roles of its own: a narrow screen shows it as a list, and must not lose them."""
     name = section.title.lower().replace(" ", "-")
-    head = "".join(f'<th role="columnheader" scope="col">{escape(title)}</th>' for title in titles)
+    head = "".join(f'<th role="columnheader" scope="col">{escape(mode.value)}</th>' for mode in modes)
     body = "".join(
         f'<tr role="row"><th role="rowheader" scope="row">{escape(row.name)}</th>'
         + "".join(
-            f'<td role="cell"{_mark(cell)}><span class="of" aria-hidden="true">{escape(title)}</span>'
+            f'<td role="cell"{_mark(cell)}><span class="of" aria-hidden="true">{escape(mode.short)}</span>'
             f"<span>{escape(cell)}</span></td>"
-            for title, cell in zip(titles, row.cells, strict=True)
+            for mode, cell in zip(modes, row.cells, strict=True)
         )
         + "</tr>"
         for row in section.rows

@@ -26,7 +26,7 @@ h2 + p { margin: 0 0 .6rem; }
 .key0::before { background: var(--series0); } .key1::before { background: var(--series1); }
 .key2::before { background: var(--series2); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem 2rem; }
-figure { margin: 0; max-width: 34rem; }
+figure { margin: 0 0 1rem; max-width: 34rem; }
 figcaption { margin-bottom: .4rem; }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--ink); }

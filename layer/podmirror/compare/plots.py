@@ -57,6 +57,7 @@ def _bars(rows: Sequence[BarRow], scale: float, step: float) -> Iterator[str]:
     for number, row in enumerate(rows):
         top = number * step + 4
         yield _text(LEFT - 8, top + (step - 6) / 2 + 3, row.name, anchor="end")
+        top += (step - 6 - 4 - len(row.bars) * (BAR + 4)) / 2
         for place, bar in enumerate(row.bars):
             y = top + place * (BAR + 4) + 2
             x, width = LEFT + bar.begin * scale, max(1.5, (bar.end - bar.begin) * scale)

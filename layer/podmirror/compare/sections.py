@@ -159,8 +159,10 @@ def _limits(run: Run) -> str:
     memory, cpu = (run.cost.limits.get(f"cgroup.{name}.max") for name in ("memory", "cpu"))
     if memory is None or cpu is None:
         return f"{whose} (not verified: the agent sees no control group of its own)"
-    memory = memory if memory == "max" else words.size(float(memory))
-    return f"{whose} (memory.max {memory}, cpu.max {cpu})"
+    quota, period = cpu.split()
+    cores = "no CPU limit" if quota == "max" else f"{int(quota) / int(period):g} CPU"
+    room = "no memory limit" if memory == "max" else words.size(float(memory))
+    return f"{whose} (by its control group: {room}, {cores})"
 
 
 def _ask(columns: Sequence[Column]) -> tuple[Row, ...]:

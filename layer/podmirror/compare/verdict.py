@@ -44,12 +44,12 @@ def verdict(comparison: Comparison) -> list[str]:
                 _leaves(other),
             ]
     return [
+        _choice(ephemeral),
         _told_apart(ephemeral, job, "starts sooner", lambda run: run.start),
         _losses(ephemeral, job),
         _told_apart(ephemeral, job, "takes less CPU for a packet", lambda run: per_million_packets(run.cost)),
         *_effect(comparison),
         *map(_leaves, (ephemeral, job)),
-        _choice(ephemeral),
     ]
 
 
@@ -58,10 +58,10 @@ def _told_apart(one: Column, other: Column, what: str, get: Callable[[Run], Figu
     first, second = spreads
     if isinstance(first, Unknown) or isinstance(second, Unknown):
         reason = next(each.reason for each in spreads if isinstance(each, Unknown))
-        return f"Which of them {what} is unknown: {reason}."
+        return f"It is unknown which of them {what}: {reason}."
     told = f"({words.seconds(first.median)} for {_NAMES[one.mode]}, {words.seconds(second.median)} for {_NAMES[other.mode]})"
     if first.overlaps(second):
-        return f"Which of them {what} these runs cannot tell: they overlap {told}."
+        return f"These runs cannot tell which of them {what}: they overlap {told}."
     ahead = one if first.median < second.median else other
     if min(first.count, second.count) < LEAST_RUNS:
         return f"{_capital(_NAMES[ahead.mode])} {what} here {told}, but so few runs prove nothing."

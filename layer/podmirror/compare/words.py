@@ -43,9 +43,8 @@ def spread(value: Spread | Unknown, unit: Unit) -> str:
     """Give the median, and the least and the most where there are several."""
     if isinstance(value, Unknown):
         return unknown(value.reason)
-    if value.count == 1:
-        return unit(value.median)
-    return f"{unit(value.median)} ({unit(value.minimum)} to {unit(value.maximum)})"
+    least, most = unit(value.minimum), unit(value.maximum)
+    return unit(value.median) if least == most else f"{unit(value.median)} ({least} to {most})"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

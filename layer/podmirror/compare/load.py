@@ -44,7 +44,7 @@ class Connection(Protocol):
         """Close it."""
 
 
-class _Direct:
+class DirectConnection:
     """A TCP connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,13 +52,16 @@ class _Direct:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
+        """Send bytes."""
         self._writer.write(data)
         await self._writer.drain()
 
     async def receive(self) -> bytes:
+        """Give the next bytes; none at the end."""
         return await self._reader.read(64 * 1024)
 
     async def close(self) -> None:
+        """Close it."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
@@ -111,16 +114,9 @@ class Load:
             for number in range(WORKERS):
                 group.create_task(self._work(pace, latencies, errors), name=f"load {number}")
         count = self.number - before
-        return Window(latencies, dict(errors), count * len(self._request(0)), time.monotonic() - began)
-
-    def _request(self, number: int) -> bytes:
-        lines = (
-            f"GET {self._path} HTTP/1.1",
-            "Host: podmirror-compare",
-            f"{HEADER}: {number:08}",
-            f"X-Podmirror-Padding: {'x' * self._size}",
+        return Window(
+            latencies, dict(errors), count * len(request(0, self._path, self._size)), time.monotonic() - began
         )
-        return "\r\n".join((*lines, "", "")).encode()
 
     async def _work(self, pace: "_Pace", latencies: list[float], errors: Counter[str]) -> None:
         while await pace.wait():
@@ -147,7 +143,7 @@ class Load:
         self.sent[number] = time.time()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.send(self._request(number))
+                await connection.send(request(number, self._path, self._size))
                 status, more = await _receive_answer(connection)
         except (OSError, TunnelLost, TimeoutError, h11.RemoteProtocolError) as error:
             errors[f"no answer: {_words(error)}"] += 1
@@ -157,6 +153,17 @@ class Load:
         else:
             latencies.append(time.perf_counter() - began)
         return more
+
+
+def request(number: int, path: str, size: int) -> bytes:
+    """Give a request, padded with so many bytes."""
+    lines = (
+        f"GET {path} HTTP/1.1",
+        "Host: podmirror-compare",
+        f"{HEADER}: {number:08}",
+        f"X-Podmirror-Padding: {'x' * size}",
+    )
+    return "\r\n".join((*lines, "", "")).encode()
 
 
 class _Pace:
@@ -211,7 +218,7 @@ async def open_load(
     """
 
     async def direct() -> Connection:
-        return _Direct(*await asyncio.open_connection(address, port))
+        return DirectConnection(*await asyncio.open_connection(address, port))
 
     async def tunnel() -> Connection:
         return await PortForward.open(cluster, target.namespace, target.pod, port)

@@ -41,6 +41,8 @@ class Window:
     """Of the requests that were answered."""
     errors: Mapping[str, int]
     sent_bytes: int
+    began: float
+    """Seconds since 1970."""
     seconds: float
 
     @property
@@ -85,8 +87,10 @@ class Cost:
 
     cpu: Figure
     """Seconds."""
+    began: float
+    """Of the first of two looks at it, seconds since 1970."""
     seconds: float
-    """Between the two looks at it."""
+    """Between them."""
     seen_bytes: float
     packets: Figure
     memory: Figure

@@ -109,14 +109,13 @@ class Load:
         latencies: list[float] = []
         errors: Counter[str] = Counter()
         before = self.number
-        began = time.monotonic()
+        at, began = time.time(), time.monotonic()
         async with asyncio.TaskGroup() as group:
             for number in range(WORKERS):
                 group.create_task(self._work(pace, latencies, errors), name=f"load {number}")
         count = self.number - before
-        return Window(
-            latencies, dict(errors), count * len(request(0, self._path, self._size)), time.monotonic() - began
-        )
+        sent = count * len(request(0, self._path, self._size))
+        return Window(latencies, dict(errors), sent, at, time.monotonic() - began)
 
     async def _work(self, pace: "_Pace", latencies: list[float], errors: Counter[str]) -> None:
         while await pace.wait():

@@ -84,6 +84,7 @@ class Probe:
         self._started = 0.0
         self._clock: Clock | Unknown = Unknown("no ping was answered")
         self._examined = (0.0, 0.0)
+        self._first_look = 0.0
         self._parted = False
 
     async def __aenter__(self) -> Self:
@@ -126,7 +127,7 @@ class Probe:
             pod = timeline.pod
         await self._measure_clock()
         self.findings = (await self._examine(), {})
-        self._examined = (time.monotonic(), 0.0)
+        self._first_look, self._examined = time.time(), (time.monotonic(), 0.0)
         self.ask = ask_of(pod, self.agent, self.findings[0]) if pod is not None else None
 
     async def _connect(self, injection: Injection, secret: bytes) -> None:
@@ -295,6 +296,7 @@ class Probe:
         cpu, packets = (_difference(before, after, name) for name in ("cpu_ns", "packets"))
         return Cost(
             cpu=cpu if isinstance(cpu, Unknown) else cpu / 1e9,
+            began=self._first_look,
             seconds=self._examined[1] - self._examined[0],
             seen_bytes=float(self._link.counts.get("bytes_seen", 0)),
             packets=packets,

@@ -44,7 +44,9 @@ def run(
     names = [name for name in PHASES if job or name != "scheduled"]
     phases: dict[str, Figure] = {name: start / (len(names) - 1) for name in names}
     none = Unknown("no load")
-    window = Window([latency] * 99 + [0.5], {"status 500": failed} if failed else {}, 200_000, 2.0)
+    window = Window(
+        [latency] * 99 + [0.5], {"status 500": failed} if failed else {}, 200_000, 1_700_000_000.0, 2.0
+    )
     sees = job if target is None else target
     return Run(
         mode=mode,
@@ -63,6 +65,7 @@ def run(
         ),
         cost=Cost(
             cpu=cpu,
+            began=1_700_000_000.0,
             seconds=2.0,
             seen_bytes=1_000_000.0,
             packets=4_000.0,

@@ -154,7 +154,7 @@ def _print(comparison: "Comparison", output: str) -> None:
 async def _compare(wish: _Wish, progress: Progress) -> "Comparison":
     from podmirror.compare.probe import AgentOptions
     from podmirror.compare.rounds import Stage, run_rounds
-    from podmirror.kube.cluster import Cluster, in_daemon_thread
+    from podmirror.kube.cluster import Cluster, Refusal, in_daemon_thread
     from podmirror.kube.resolve import resolve
 
     _stop_once()
@@ -162,7 +162,10 @@ async def _compare(wish: _Wish, progress: Progress) -> "Comparison":
     with progress.step(f"resolving {wish.target}") as step:
         target = await resolve(cluster, wish.target, host_network=wish.allow_host_network)
         step.done = f"resolved {wish.target}: {target}"
-    pod = await cluster.call(cluster.core.read_namespaced_pod, target.pod, target.namespace)
+    try:
+        pod = await cluster.call(cluster.core.read_namespaced_pod, target.pod, target.namespace)
+    except Refusal as refusal:
+        raise NotStarted(f"{target} cannot be read: {refusal.message}; try again") from refusal
     ports = wish.ports or _declared(pod)
     load = await _open_load(wish, cluster, target, str(pod.status.pod_ip), ports[0])
     options = AgentOptions(

@@ -17,6 +17,8 @@ from podmirror_wire.frames import (
     Accepted,
     AnyFrame,
     End,
+    Examine,
+    Findings,
     Goodbye,
     Ledger,
     Options,
@@ -47,17 +49,25 @@ READ_BYTES = 64 * 1024
 class Conversation:
     """The conversation with an authenticated layer, through one tunnel, and through others that follow it."""
 
-    def __init__(self, mirror: "Mirror", capture: "PacketSource", stop: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        mirror: "Mirror",
+        capture: "PacketSource",
+        stop: Callable[[str], None],
+        examine: Callable[[], dict[str, str]],
+    ) -> None:
         """Begin a session.
 
         Args:
             mirror: What packets become.
             capture: Where they come from.
             stop: Ends the agent for a reason.
+            examine: Gives what the agent can tell of itself.
         """
         self._mirror = mirror
         self._capture = capture
         self._stop = stop
+        self._examine = examine
         self._session = mirror.add_session()
         self._outbox = self._session.outbox
         self._replay = Replay(self._outbox, mirror.budget)
@@ -198,6 +208,8 @@ class Conversation:
                 self._outbox.send(Pong(frame.time, time.time_ns(), self._decoder.received))
             case Pong() | Received():
                 self._replay.acknowledge(frame.received)
+            case Examine():
+                self._outbox.send(Findings(frame.request, self._examine()))
             case End():
                 self._stop(f"a layer asked for its end: {frame.reason}")
             case Resume():

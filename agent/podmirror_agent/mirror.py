@@ -85,6 +85,11 @@ class Mirror:
         self._pod_time: int = 0
         """Of what is told now, nanoseconds since 1970."""
 
+    @property
+    def packets(self) -> int:
+        """Packets that passed the kernel filter."""
+        return self._packets
+
     def add_session(self) -> Session:
         """Begin a session without subscriptions."""
         session = Session(self.budget)

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,11 +39,21 @@ class NeighbourNotReached(Exception):
     """The container's network namespace cannot be entered; why, in a sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A container of the node whose network namespace was opened."""
+
+    namespace: int
+    """The descriptor."""
+    process: Path
+    """The folder of its first process."""
+
+
 @contextlib.contextmanager
 def network_namespace_of(
     container: str, *, proc: Path = Path("/proc"), host_network: bool = False
-) -> Iterator[int]:
-    """Open the network namespace of a container, as a descriptor.
+) -> Iterator[Neighbour]:
+    """Open the network namespace of a container.
 
     Args:
         container: Its ID, without the runtime's name.
@@ -52,13 +63,14 @@ def network_namespace_of(
     Raises:
         NeighbourNotReached: There is no such container, or its namespace may not be opened.
     """
-    descriptor = _open(container, proc)
+    neighbour = _open(container, proc)
+    descriptor = neighbour.namespace
     try:
         if not host_network and _is_the_nodes(descriptor, proc):
             raise NeighbourNotReached(
                 f"container {container[:12]} uses its node's network, where all of the node's traffic would be seen"
             )
-        yield descriptor
+        yield neighbour
     finally:
         os.close(descriptor)
 
@@ -93,7 +105,7 @@ def call_in(namespace: int, make: Callable[[], Made]) -> Made:
     return made[0]
 
 
-def _open(container: str, proc: Path) -> int:
+def _open(container: str, proc: Path) -> Neighbour:
     found = False
     for pid in _processes(container, proc):
         found = True
@@ -107,7 +119,7 @@ def _open(container: str, proc: Path) -> int:
                 "SELinux of the node forbids it, although the capability is there; --privileged gets around that"
             ) from error
         if _is_of(pid, container, proc):
-            return descriptor
+            return Neighbour(descriptor, proc / str(pid))
         os.close(descriptor)
     raise NeighbourNotReached(
         f"container {container[:12]} has ended"

@@ -7,6 +7,7 @@ An agent that is a Job's pod listens in its own network and opens the packet soc
 
 import argparse
 import asyncio
+import functools
 import json
 import logging
 import math
@@ -14,9 +15,10 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
-from podmirror_agent import fastpath
+from podmirror_agent import fastpath, selfexamination
 from podmirror_agent.budget import Budget
 from podmirror_agent.capture import BLOCK_BYTES, RING_MEBIBYTES, Capture
 from podmirror_agent.mirror import Mirror
@@ -24,6 +26,8 @@ from podmirror_agent.neighbour import NeighbourNotReached, call_in, network_name
 from podmirror_agent.privileges import drop_capabilities
 from podmirror_agent.server import Server, bind_first_free
 from podmirror_wire.version import __version__
+
+Examine = Callable[[int], dict[str, str]]
 
 log = logging.getLogger("podmirror_agent")
 
@@ -44,11 +48,11 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     try:
         listener = bind_first_free(arguments.ports)
-        capture = _open_capture(listener.getsockname()[1], arguments)
+        capture, examine = _open_capture(listener.getsockname()[1], arguments)
     except (OSError, NeighbourNotReached) as error:
         return _end(str(error), EXIT_NOT_STARTED)
     try:
-        reason = asyncio.run(_serve(arguments, listener, capture))
+        reason = asyncio.run(_serve(arguments, listener, capture, examine))
     except Exception as error:
         log.exception("a fault of the agent's own")
         return _end(f"fault: {error!r}", EXIT_FAULT)
@@ -136,33 +140,42 @@ def _verifier(text: str) -> bytes:
     return verifier
 
 
-def _open_capture(control_port: int, arguments: argparse.Namespace) -> Capture:
+def _open_capture(control_port: int, arguments: argparse.Namespace) -> tuple[Capture, Examine]:
+    """Open the packet socket; give with it what tells of the agent, for which the target must be looked at now."""
     blocks = (arguments.ring << 20) // BLOCK_BYTES
     try:
         if arguments.container is None:
             capture = Capture(control_port, blocks=blocks)
+            examine: Examine = functools.partial(selfexamination.examine, kept={})
         else:
             proc = Path(os.environ.get("PODMIRROR_PROC", "/proc"))
             admitted = arguments.host_network
-            with network_namespace_of(arguments.container, proc=proc, host_network=admitted) as namespace:
-                capture = call_in(namespace, lambda: Capture(0, blocks=blocks))
+            with network_namespace_of(arguments.container, proc=proc, host_network=admitted) as neighbour:
+                capture = call_in(neighbour.namespace, lambda: Capture(0, blocks=blocks))
+                found = selfexamination.namespaces_of(neighbour.process)
+            kept = {f"target.ns.{name}": number for name, number in found.items()}
+            examine = functools.partial(selfexamination.examine, kept=kept, target=neighbour.process)
     except PermissionError as error:
         raise PermissionError(
             f"the packet socket needs CAP_NET_RAW, which this container does not have ({error}); "
             "the runtime's default set lacks it, or the container does not run as root"
         ) from error
     drop_capabilities()
-    return capture
+    return capture, examine
 
 
-async def _serve(arguments: argparse.Namespace, listener: socket.socket, capture: Capture) -> str:
+async def _serve(
+    arguments: argparse.Namespace, listener: socket.socket, capture: Capture, examine: Examine
+) -> str:
+    mirror = Mirror(Budget(arguments.memory << 20))
     server = Server(
         capture,
-        Mirror(Budget(arguments.memory << 20)),
+        mirror,
         arguments.verifier,
         ttl=arguments.ttl,
         max_age=arguments.max_age,
         cores=arguments.cpu,
+        examine=lambda: examine(mirror.packets),
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

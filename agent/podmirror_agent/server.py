@@ -75,6 +75,7 @@ class Server:
         max_age: float,
         cores: float | None = None,
         farewell: float = FAREWELL_SECONDS,
+        examine: Callable[[], dict[str, str]] = dict,
     ) -> None:
         """Set what is served.
 
@@ -86,6 +87,7 @@ class Server:
             max_age: Seconds after which to end in any case.
             cores: CPUs to use at most, on average; None for no limit.
             farewell: Seconds for the last frames to leave.
+            examine: Gives what the agent can tell of itself.
         """
         self._capture = capture
         self._mirror = mirror
@@ -94,6 +96,7 @@ class Server:
         self._max_age = max_age
         self._cores = cores
         self._farewell = farewell
+        self._examine = examine
         self._conversations: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reason: asyncio.Future[str]
@@ -222,7 +225,7 @@ class Server:
             raise
         if self._lonely is not None:
             self._lonely.cancel()
-        conversation = Conversation(self._mirror, self._capture, self.stop)
+        conversation = Conversation(self._mirror, self._capture, self.stop, self._examine)
         conversation.carrier = asyncio.current_task()
         self._conversations.add(conversation)
         log.info("a layer connected")

@@ -28,6 +28,7 @@ INTERRUPTED = 130
 
 _COMMANDS = {
     "agents": ("podmirror.commands.agents", "List the agents there are, and end what can be ended."),
+    "compare": ("podmirror.commands.compare", "Compare an ephemeral agent with a Job's, measured."),
     "completion": ("podmirror.commands.completion", "Print what makes a shell complete podmirror's words."),
     "config": ("podmirror.commands.config", "Show which options hold, and where each comes from."),
     "demo": ("podmirror.commands.demo", "Show the whole thing on a built-in sandbox: no cluster, no root."),

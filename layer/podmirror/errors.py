@@ -7,6 +7,7 @@ PodmirrorError
 │   └── TunnelLost     the tunnel alone, as far as is known: it may be opened again
 │       └── NobodyListens  there is a way to the agent's port, and it is closed
 ├── NotStarted      5  refused, or something that is needed is missing
+│   └── Unreachable    the API server does not answer, which may pass
 └── OutputLost      6  what was seen cannot be written any more
 
 Every message is one sentence or two that name the object, the server's own words where there are any, and the next step. Only
@@ -56,6 +57,10 @@ class NotStarted(PodmirrorError):
         self.reason = reason
         self.step = step
         """What to do about it, if it is not in the reason."""
+
+
+class Unreachable(NotStarted):
+    """The API server does not answer."""
 
 
 class OutputLost(PodmirrorError):

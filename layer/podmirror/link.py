@@ -11,8 +11,9 @@ other has not acknowledged, so that each goes on exactly behind what the other h
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from podmirror.clockreading import ClockReading
 from podmirror.errors import AgentLost, NotStarted, TunnelLost
 from podmirror.outgoing import Outgoing
 from podmirror_wire.decoder import Decoder
@@ -28,6 +29,8 @@ from podmirror_wire.frames import (
     Dismiss,
     End,
     Ended,
+    Examine,
+    Findings,
     Gap,
     Goodbye,
     Interface,
@@ -90,6 +93,9 @@ SESSION_TOTALS = frozenset(
 """Counts of the agent's ledger that begin anew with each session (docs/protocol.md, Ledger)."""
 
 
+Result = TypeVar("Result")
+
+
 class ByteStream(Protocol):
     """What a link runs over. Both methods raise `TunnelLost` when the stream breaks."""
 
@@ -121,6 +127,8 @@ class Link:
         self._settings: dict[str, str] = {}
         self._subscriptions: dict[int, asyncio.Future[Subscribed]] = {}
         self._ports: dict[int, int] = {}
+        self._questions: dict[int, asyncio.Future[dict[str, str]]] = {}
+        self._clock_readers: list[asyncio.Future[ClockReading]] = []
         self._open: set[int] = set()
         """Connections of which more may come."""
         self._pinging_since = 0
@@ -201,6 +209,30 @@ class Link:
                 raise AgentLost(f"the agent broke the protocol: {error}") from error
             raise error from None
         return reason
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of frames that came from the agent in this session."""
+        return self._decoder.received
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of frames that went to the agent in this session."""
+        return self._outgoing.taken
+
+    async def read_clock(self) -> ClockReading:
+        """Ping the agent now, and give what its answer says of its clock; `run` must be running."""
+        reading: asyncio.Future[ClockReading] = asyncio.get_running_loop().create_future()
+        self._clock_readers.append(reading)
+        self._send(Ping(time.time_ns(), self._decoder.received))
+        return await reading
+
+    async def examine(self) -> dict[str, str]:
+        """Ask the agent what it is and what it has used by now (docs/protocol.md, Findings); `run` must be running."""
+        request = len(self._questions) + 1
+        self._questions[request] = asyncio.get_running_loop().create_future()
+        self._send(Examine(request))
+        return await self._questions[request]
 
     async def ledger_heard(self) -> None:
         """Wait for the agent's first ledger since the stream was opened."""
@@ -318,18 +350,28 @@ class Link:
                 self._send(Pong(frame.time, time.time_ns(), self._decoder.received))
             case Pong():
                 self._outgoing.acknowledge(frame.received)
-                if frame.ping_time >= self._pinging_since:  # else it waited for this stream
-                    self.clock_offset = (frame.time - (frame.ping_time + time.time_ns()) / 2) / 1e9
+                self._receive_clock(frame, time.time_ns())
             case Received():
                 self._outgoing.acknowledge(frame.received)
             case Subscribed() if frame.request in self._subscriptions:
                 _settle(self._subscriptions[frame.request], frame)
+            case Findings() if frame.request in self._questions:
+                _settle(self._questions[frame.request], frame.findings)
             case Refused() if frame.request in self._subscriptions:
                 _settle(self._subscriptions[frame.request], NotStarted(f"the agent refused: {frame.reason}"))
             case Refused():
                 raise AgentLost(f"the agent refused to go on: {frame.reason}")
             case _:
                 raise ProtocolError(f"{type(frame).__name__} from an agent")
+
+    def _receive_clock(self, pong: Pong, now: int) -> None:
+        if pong.ping_time < self._pinging_since:
+            return  # it waited for this stream
+        reading = ClockReading.of(pong, now)
+        self.clock_offset = reading.offset
+        for reader in self._clock_readers:
+            _settle(reader, reading)
+        self._clock_readers.clear()
 
     def _receive_ledger(self, ledger: Ledger) -> None:
         earlier = {name: count for name, count in self._earlier_counts.items() if name in ledger.counts}
@@ -359,7 +401,7 @@ async def _receive_one(stream: ByteStream, decoder: Decoder) -> AnyFrame:
     return frame
 
 
-def _settle(future: asyncio.Future[Subscribed], result: Subscribed | Exception) -> None:
+def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:
     if future.done():
         return
     if isinstance(result, Exception):

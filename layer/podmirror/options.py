@@ -58,20 +58,38 @@ agent_image_option = click.option(
     "--agent-image", default=DEFAULT_IMAGE, show_default=True, help="Image of the agent."
 )
 
+target_option = click.option(
+    "-t",
+    "--target",
+    type=_Type("TARGET", Target.parse),
+    help=f"KIND/NAME[/container/C], of {KINDS}; or label/K=V.",
+)
+
+image_pull_policy_option = click.option(
+    "--image-pull-policy",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    help="When the node pulls that image.",
+)
+
+allow_host_network_option = click.option(
+    "--allow-host-network",
+    is_flag=True,
+    help="Admit a pod in which all of its node's traffic is visible.",
+)
+
+agent_namespace_option = click.option(
+    "--agent-namespace", help="Namespace for an agent that is a Job (default: the target's)."
+)
+
+privileged_option = click.option(
+    "--privileged", is_flag=True, help="Let a Job's container be privileged, where its node needs that."
+)
+
 _TARGET_OPTIONS = [
-    click.option(
-        "-t",
-        "--target",
-        type=_Type("TARGET", Target.parse),
-        help=f"KIND/NAME[/container/C], of {KINDS}; or label/K=V.",
-    ),
+    target_option,
     *_CLUSTER_OPTIONS,
     agent_image_option,
-    click.option(
-        "--image-pull-policy",
-        type=click.Choice(["Always", "IfNotPresent", "Never"]),
-        help="When the node pulls that image.",
-    ),
+    image_pull_policy_option,
     click.option(
         "--agent-name", help="Name of the agent's container (default: podmirror- and eight random digits)."
     ),
@@ -101,11 +119,7 @@ _TARGET_OPTIONS = [
         metavar="MIB",
         help="For the agent's buffers (default: 64, or what the pod's memory limit has room for).",
     ),
-    click.option(
-        "--allow-host-network",
-        is_flag=True,
-        help="Admit a pod in which all of its node's traffic is visible.",
-    ),
+    allow_host_network_option,
     click.option(
         "--agent",
         type=_Type("auto|ephemeral|job", _agent_kind),
@@ -125,10 +139,8 @@ _TARGET_OPTIONS = [
         show_default=True,
         help="The most pods that --all-pods mirrors at once.",
     ),
-    click.option("--agent-namespace", help="Namespace for an agent that is a Job (default: the target's)."),
-    click.option(
-        "--privileged", is_flag=True, help="Let a Job's container be privileged, where its node needs that."
-    ),
+    agent_namespace_option,
+    privileged_option,
 ]
 
 

@@ -21,6 +21,11 @@ class Outgoing:
         self._kept += data
 
     @property
+    def taken(self) -> int:
+        """The position behind what was given to be written."""
+        return self._taken
+
+    @property
     def has_more(self) -> bool:
         """Whether `take` has something to give."""
         return self._taken < self._end

@@ -18,6 +18,10 @@ NEVER = 1000.0
 """Seconds: a test that waits for this fails by its time-out."""
 
 
+FINDINGS = {"cpu_ns": "5"}
+"""What every agent here tells of itself."""
+
+
 class Agent:
     """A running server."""
 
@@ -25,7 +29,9 @@ class Agent:
         self.source = FakeSource()
         self.port = listener.getsockname()[1]
         self.mirror = Mirror(Budget(64 << 20))
-        self.server = Server(self.source, self.mirror, verifier_of(SECRET), ttl=ttl, max_age=max_age)
+        self.server = Server(
+            self.source, self.mirror, verifier_of(SECRET), ttl=ttl, max_age=max_age, examine=lambda: FINDINGS
+        )
         self.task = asyncio.create_task(self.server.serve(listener), name="agent")
 
     async def end(self) -> str:

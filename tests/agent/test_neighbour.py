@@ -35,10 +35,10 @@ def test_a_container_is_found_by_its_id_whatever_the_runtime(tmp_path, cgroup):
     process(tmp_path, 30, cgroup)
     (tmp_path / "self").mkdir()
 
-    with network_namespace_of(ID, proc=tmp_path) as descriptor:
-        assert os.fstat(descriptor).st_ino == Path("/proc/self/ns/net").stat().st_ino
+    with network_namespace_of(ID, proc=tmp_path) as neighbour:
+        assert os.fstat(neighbour.namespace).st_ino == Path("/proc/self/ns/net").stat().st_ino
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+        os.fstat(neighbour.namespace)
 
 
 def test_a_container_that_is_not_there(tmp_path):
@@ -113,8 +113,8 @@ def test_the_oldest_process_is_the_first_whatever_its_number(tmp_path, started, 
         behind_name = ["S", *["0"] * 18, str(ticks), "0"]
         (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b (c)) {' '.join(behind_name)}\n")
 
-    with network_namespace_of(ID, proc=tmp_path) as descriptor:
-        assert os.fstat(descriptor).st_ino == Path("/proc/self/ns/net").stat().st_ino
+    with network_namespace_of(ID, proc=tmp_path) as neighbour:
+        assert os.fstat(neighbour.namespace).st_ino == Path("/proc/self/ns/net").stat().st_ino
 
 
 @pytest.mark.namespaces
@@ -122,9 +122,9 @@ def test_what_is_made_in_a_namespace_stays_there_and_no_thread_does(wire, tmp_pa
     process(tmp_path, 7, f"0::/{ID}\n", Path("/run/netns") / wire.target.name)
     here = threading.active_count(), len(list(Path("/proc/self/task").iterdir()))
 
-    with network_namespace_of(ID, proc=tmp_path) as descriptor:
-        there = call_in(descriptor, lambda: Path("/proc/thread-self/ns/net").stat().st_ino)
-        listening = call_in(descriptor, lambda: socket.create_server(("127.0.0.1", 7)))
+    with network_namespace_of(ID, proc=tmp_path) as neighbour:
+        there = call_in(neighbour.namespace, lambda: Path("/proc/thread-self/ns/net").stat().st_ino)
+        listening = call_in(neighbour.namespace, lambda: socket.create_server(("127.0.0.1", 7)))
 
     assert there == (Path("/run/netns") / wire.target.name).stat().st_ino
     assert there != Path("/proc/self/ns/net").stat().st_ino
@@ -146,9 +146,9 @@ def test_a_capture_opened_there_names_the_interfaces_of_there(wire, tmp_path):
     from podmirror_agent.capture import Capture
 
     process(tmp_path, 7, f"0::/{ID}\n", Path("/run/netns") / wire.target.name)
-    with network_namespace_of(ID, proc=tmp_path) as descriptor:
-        capture = call_in(descriptor, lambda: Capture(0, blocks=8))
-        index = call_in(descriptor, lambda: socket.if_nametoindex("eth0"))
+    with network_namespace_of(ID, proc=tmp_path) as neighbour:
+        capture = call_in(neighbour.namespace, lambda: Capture(0, blocks=8))
+        index = call_in(neighbour.namespace, lambda: socket.if_nametoindex("eth0"))
     try:
         assert capture._name(index) == "eth0"
         assert capture._name(4_000_000) == "if4000000"

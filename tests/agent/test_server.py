@@ -12,6 +12,8 @@ from podmirror_wire.frames import (
     PROTOCOL_VERSION,
     Credit,
     Data,
+    Examine,
+    Findings,
     Goodbye,
     Hello,
     Ledger,
@@ -28,7 +30,7 @@ from podmirror_wire.version import __version__
 from tests.agent import packets
 from tests.agent.conversation import DEADLINE_SECONDS
 from tests.agent.packets import Talk
-from tests.agent.serving import running
+from tests.agent.serving import FINDINGS, running
 
 # Mirroring.
 
@@ -41,6 +43,13 @@ async def test_packets_reach_the_layer():
 
         assert (await layer.receive(Opened)).interface == "eth0"
         assert await layer.receive(Data) == Data(1, Direction.TO_RESPONDER, 0, b"GET /")
+
+
+async def test_an_agent_that_is_examined_tells_of_itself():
+    async with running() as agent, await agent.layer() as layer:
+        layer.send(Examine(3))
+
+        assert await layer.receive(Findings) == Findings(3, FINDINGS)
 
 
 async def test_subscription_is_acknowledged_after_the_filter_was_set():

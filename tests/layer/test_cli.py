@@ -110,7 +110,19 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
 
     assert [line.split()[0] for line in said.partition("Commands:")[2].strip().splitlines()][:1] == ["agents"]
     assert cli.podmirror.list_commands(context) == [
-        *("agents", "completion", "config", "demo", "doctor", "exec", "inspect", "ls", "mirror", "rbac")
+        *(
+            "agents",
+            "compare",
+            "completion",
+            "config",
+            "demo",
+            "doctor",
+            "exec",
+            "inspect",
+            "ls",
+            "mirror",
+            "rbac",
+        )
     ]
 
 

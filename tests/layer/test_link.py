@@ -15,6 +15,8 @@ from podmirror_wire.frames import (
     Accepted,
     Credit,
     Dismiss,
+    Examine,
+    Findings,
     Goodbye,
     Greeting,
     Hello,
@@ -266,6 +268,34 @@ async def test_the_clock_offset_is_what_a_pong_shows():
 
         elapsed = (time.time_ns() - before) / 1e9
         assert 3600 - elapsed / 2 - 0.001 <= link.clock_offset <= 3600.001
+        await part(link, agent, running)
+
+
+async def test_the_clock_is_read_when_asked():
+    async with linked() as (link, agent):
+        running = asyncio.create_task(link.run())
+        await agent.expect(Ping)
+        reading = asyncio.create_task(link.read_clock())
+        ping = await agent.expect(Ping)
+        await agent.send(Pong(ping.time, ping.time + 3_600_000_000_000, 0))
+
+        found = await reading
+        assert 0 < found.uncertainty < PATIENCE_SECONDS
+        assert 3600 - 2 * found.uncertainty <= found.offset <= 3600
+        await part(link, agent, running)
+
+
+async def test_an_agent_is_examined():
+    async with linked() as (link, agent):
+        running = asyncio.create_task(link.run())
+        for request in (1, 2):
+            examining = asyncio.create_task(link.examine())
+            assert await agent.expect(Examine) == Examine(request)
+            await agent.send(Findings(request, {"cpu_ns": str(request)}))
+
+            assert await examining == {"cpu_ns": str(request)}
+        assert link.received_bytes > 0
+        assert link.sent_bytes > 0
         await part(link, agent, running)
 
 

@@ -82,3 +82,12 @@ def test_wherever_tunnels_break_the_bytes_are_the_same(seed, whole):
         if chosen.random() < 0.3:
             in_tunnel = b""
             outgoing.rewind(len(arrived))
+
+
+def test_what_was_taken_is_counted():
+    outgoing = Outgoing(100)
+    outgoing.append(b"abc")
+
+    assert outgoing.taken == 100
+    outgoing.take()
+    assert outgoing.taken == 103

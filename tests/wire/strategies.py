@@ -14,6 +14,8 @@ from podmirror_wire.frames import (
     Dismiss,
     End,
     Ended,
+    Examine,
+    Findings,
     Frame,
     Gap,
     Goodbye,
@@ -89,6 +91,8 @@ BY_CLASS: dict[type[Frame], st.SearchStrategy[AnyFrame]] = {
     Resumed: st.builds(Resumed, u64),
     Received: st.builds(Received, u64),
     End: st.builds(End, text),
+    Examine: st.builds(Examine, u32),
+    Findings: st.builds(Findings, u32, st.dictionaries(names, text, max_size=5)),
 }
 
 frames: st.SearchStrategy[AnyFrame] = st.one_of(*BY_CLASS.values())

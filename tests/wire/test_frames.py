@@ -20,6 +20,8 @@ from podmirror_wire.frames import (
     Dismiss,
     End,
     Ended,
+    Examine,
+    Findings,
     Frame,
     Gap,
     Goodbye,
@@ -125,6 +127,8 @@ VECTORS: list[tuple[AnyFrame, str]] = [
     (Resumed(5), "00000009 24 0000000000000005"),
     (Received(0x0102030405060708), "00000009 25 0102030405060708"),
     (End("clean"), "00000006 26 636c65616e"),
+    (Examine(7), "00000005 27 00000007"),
+    (Findings(7, {"cpu_ns": "12"}), "00000010 28 00000007 06 6370755f6e73 0002 3132"),
 ]
 
 
@@ -183,6 +187,8 @@ def test_every_kind_has_a_number_of_its_own():
         "Resumed": 36,
         "Received": 37,
         "End": 38,
+        "Examine": 39,
+        "Findings": 40,
     }
 
 

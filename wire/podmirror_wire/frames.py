@@ -318,6 +318,26 @@ class End(Frame):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Examine(Frame):
+    """Layer to agent: tell what you are and what you have used, as of now."""
+
+    KIND = 39
+    FIXED = struct.Struct("!I")
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings(Frame):
+    """Agent to layer: the answer. What the agent cannot read is not among the findings, or is there with the reason."""
+
+    KIND = 40
+    FIXED = struct.Struct("!I")
+    TAIL = Tail.SETTINGS
+    request: int
+    findings: dict[str, str]
+
+
 AnyFrame: TypeAlias = (
     Greeting
     | Hello
@@ -350,6 +370,8 @@ AnyFrame: TypeAlias = (
     | Resumed
     | Received
     | End
+    | Examine
+    | Findings
 )
 ConnectionFrame: TypeAlias = Opened | Data | Omitted | Gap | Ended | Closed | Timed | Digest | Recognised
 """What is told of mirrored connections."""

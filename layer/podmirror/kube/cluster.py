@@ -25,7 +25,7 @@ from kubernetes.utils.quantity import (
     parse_quantity as parse_quantity,
 )  # for those who may not import the client
 
-from podmirror.errors import NotStarted
+from podmirror.errors import NotStarted, Unreachable
 
 Result = TypeVar("Result")
 
@@ -110,6 +110,12 @@ class Cluster:
             ) from error
         return cls(api_client, namespace or default_namespace, name)
 
+    async def version(self) -> str:
+        """Give the API server's version; `unknown` if it does not tell."""
+        with suppress(Refusal, NotStarted, AttributeError):
+            return str((await self.call(client.VersionApi(self._api_client).get_code)).git_version)
+        return "unknown"
+
     @property
     def server(self) -> str:
         """URL of the API server."""
@@ -128,16 +134,27 @@ class Cluster:
         except ApiException as error:
             raise _refusal(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise NotStarted(self._unreachable(error)) from error
+            raise Unreachable(self._unreachable(error)) from error
 
     def watch_pod(self, name: str, namespace: str) -> AsyncGenerator[tuple[str, Any]]:
         """Give each change of a pod; see `watch_pods`."""
         return self.watch_pods(namespace, field_selector=f"metadata.name={name}")
 
-    async def watch_pods(self, namespace: str, **selectors: str) -> AsyncGenerator[tuple[str, Any]]:
-        """Give each change of some pods as its type (ADDED, MODIFIED, DELETED) and the pod, from their present state on.
+    def watch_pods(self, namespace: str, **selectors: str) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of some pods; see `_watch`."""
+        return self._watch(self.core.list_namespaced_pod, namespace, **selectors)
+
+    def watch_events(self, namespace: str, **selectors: str) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of some events; see `_watch`."""
+        return self._watch(self.core.list_namespaced_event, namespace, **selectors)
+
+    async def _watch(
+        self, call: Callable[..., Any], namespace: str, **selectors: str
+    ) -> AsyncGenerator[tuple[str, Any]]:
+        """Give each change of some objects as its type (ADDED, MODIFIED, DELETED) and the object, from their present state on.
 
         Args:
+            call: The client's list call for them.
             namespace: Where they are.
             selectors: `label_selector` or `field_selector`, as the client's list calls take them.
 
@@ -153,7 +170,7 @@ class Cluster:
             outcome: BaseException | None = None
             try:
                 for event in watching.stream(
-                    self.core.list_namespaced_pod,
+                    call,
                     namespace,
                     **selectors,
                     timeout_seconds=WATCH_SECONDS,
@@ -165,13 +182,13 @@ class Cluster:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(changes.put_nowait, outcome)
 
-        threading.Thread(target=follow, name=f"watch pods in {namespace}", daemon=True).start()
+        threading.Thread(target=follow, name=f"watch in {namespace}", daemon=True).start()
         try:
             while (change := await changes.get()) is not None:
                 if isinstance(change, ApiException):
                     raise _refusal(change) from change
                 if isinstance(change, BaseException):
-                    raise NotStarted(self._unreachable(change)) from change
+                    raise Unreachable(self._unreachable(change)) from change
                 yield change
         finally:
             watching.stop()

@@ -1,8 +1,9 @@
 """The agent as an ephemeral container: what is asked of the API server, and what its status means. No I/O.
 
-`targetContainerName` is not set on purpose. The pod's containers share one network namespace anyway, so capture does not need
-it; it would put the agent into the PID namespace of that container, where the kernel kills it whenever the app's first process
-ends (pid_namespaces(7)), never to be started again, and would show it the app's environment.
+`targetContainerName` is not set on purpose, but where `compare` shows what it does. The pod's containers share one network
+namespace anyway, so capture does not need it; it would put the agent into the PID namespace of that container, where the kernel
+kills it whenever the app's first process ends (pid_namespaces(7)), never to be started again, and would show it the app's
+environment.
 """
 
 import json
@@ -56,6 +57,8 @@ class AgentSpec:
     """Cores that it may use on average; None for no limit."""
     memory: int | None = None
     """MiB for its buffers; None for the agent's own default."""
+    beside: str | None = None
+    """Container whose PID namespace an ephemeral agent joins, for comparisons; None for one of its own."""
 
 
 def arguments(spec: AgentSpec) -> list[str]:
@@ -96,6 +99,8 @@ def patch(spec: AgentSpec, *, add_capabilities: bool) -> dict[str, object]:
     }
     if spec.image_pull_policy is not None:
         container["imagePullPolicy"] = spec.image_pull_policy
+    if spec.beside is not None:
+        container["targetContainerName"] = spec.beside
     return {"spec": {"ephemeralContainers": [container]}}
 
 

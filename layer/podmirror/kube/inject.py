@@ -8,6 +8,7 @@ default set lacks NET_RAW, is not asked to start an agent with it.
 
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,8 @@ class Injection:
     what: str
     """What was created."""
     notes: tuple[str, ...] = ()
+    answered: float = 0.0
+    """When the API server had stored it, monotonic seconds."""
     remove: Callable[[], Awaitable[None]] = _nothing
     """Takes away what was created, as far as Kubernetes does that; for the end of the session."""
 
@@ -75,7 +78,7 @@ async def inject(
             raise
         raise _refused_in_every_way(target, ephemeral, job) from job
     notes = (f"the agent is a Job, since {ephemeral.reason}",) if ephemeral is not None else ()
-    return Injection(started.agent, str(started.place), notes, started.remove)
+    return Injection(started.agent, str(started.place), notes, started.answered, started.remove)
 
 
 _ELSEWHERE = "a Job may be admitted (--agent job), and `podmirror doctor` tells whether it is"
@@ -119,8 +122,9 @@ async def _inject_ephemeral(cluster: Cluster, target: ResolvedTarget, spec: Agen
         notes = (
             "this namespace's Pod Security does not admit NET_RAW to be added; the agent relies on the runtime's default set",
         )
+    answered = time.monotonic()
     entries = f"entry {ephemeral_count(pod)} of ours in the pod's spec"
-    return Injection(agent, f"ephemeral container {spec.name} ({spec.image}), {entries}", notes)
+    return Injection(agent, f"ephemeral container {spec.name} ({spec.image}), {entries}", notes, answered)
 
 
 def _within(target: ResolvedTarget, spec: AgentSpec) -> AgentSpec:

@@ -41,6 +41,8 @@ class StartedJob:
 
     agent: InjectedAgent
     place: JobPlace
+    answered: float
+    """When the API server had stored the Job, monotonic seconds."""
 
     async def remove(self) -> None:
         """Delete the Job; if that is not allowed or fails, Kubernetes does it soon after the agent has ended."""
@@ -73,13 +75,14 @@ async def start_job(
     try:
         # Not given up in the middle: the server may carry it out all the same, and then nobody would know of the Job.
         warnings = await asyncio.shield(creating)
+        answered = time.monotonic()
         pod = await _wait_for_pod(cluster, place, warnings)
     except BaseException:
         await asyncio.wait({creating}, timeout=REMOVE_SECONDS)
         if creating.done() and creating.exception() is None:
             await _delete(cluster, place)
         raise
-    return StartedJob(InjectedAgent(cluster, namespace, pod, spec), place)
+    return StartedJob(InjectedAgent(cluster, namespace, pod, spec), place, answered)
 
 
 async def _create(cluster: Cluster, place: JobPlace, body: dict[str, Any]) -> list[str]:

@@ -29,14 +29,26 @@ def record(
     *,
     warning: bool = False,
     source: str = "kubelet",
+    field_path: str = "",
 ) -> None:
-    """Store an event about an object, or count up the one that says the same."""
+    """Store an event about an object, or count up the one that says the same.
+
+    Args:
+        registry: Where.
+        item: The object.
+        reason: In one word.
+        message: In words.
+        warning: Whether it is a warning.
+        source: Who says so.
+        field_path: The part of the object that it is about, as the kubelet names a container's; the whole if empty.
+    """
     store = registry.store
     namespace = namespace_of(item) or "default"
     now = timestamp(registry.clock())
     events = store.all_of(EVENTS, namespace)
     for event in events:
-        same = event["involvedObject"].get("uid") == uid_of(item)
+        involved = event["involvedObject"]
+        same = involved.get("uid") == uid_of(item) and involved.get("fieldPath", "") == field_path
         if same and event["reason"] == reason and event["message"] == message:
             store.put(EVENTS, {**event, "count": event["count"] + 1, "lastTimestamp": now})
             return
@@ -52,6 +64,8 @@ def record(
         "namespace": namespace,
         "uid": uid_of(item),
     }
+    if field_path:
+        involved["fieldPath"] = field_path
     event = {
         "apiVersion": "v1",
         "kind": "Event",

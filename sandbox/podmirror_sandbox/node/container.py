@@ -266,7 +266,11 @@ class Container:
         self.changed()
 
     def _tell(self, reason: str, message: str, *, warning: bool = False) -> None:
-        record(self._host.registry, self._pod(), reason, message, warning=warning)
+        pod = self._pod()
+        lists = ("containers", "initContainers", "ephemeralContainers")
+        within = [each for each in lists if any(c["name"] == self.name for c in pod["spec"].get(each) or [])]
+        path = f"spec.{within[0]}{{{self.name}}}" if within else ""
+        record(self._host.registry, pod, reason, message, warning=warning, field_path=path)
 
 
 def _is_command(children: list[int]) -> bool:

@@ -2,8 +2,8 @@
 
 On a real node that stands in /proc/PID/cgroup, where the kernel writes the control groups that the runtime made. The sandbox
 makes none, which takes rights that a plain user does not have. So containers that see the node's processes find this folder
-named in the environment variable PODMIRROR_PROC: `PID/cgroup` as containerd's systemd driver would have it, and `PID/ns/net`,
-which leads to the process's own.
+named in the environment variable PODMIRROR_PROC: `PID/cgroup` as containerd's systemd driver would have it, and `PID/ns` and
+`PID/net`, which lead to the process's own.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ class ProcessView:
             yield
             return
         entry = self.directory / str(pid)
-        (entry / "ns").mkdir(parents=True, exist_ok=True)
+        entry.mkdir(parents=True, exist_ok=True)
         slices = f"kubepods.slice/kubepods-pod{pod_uid.replace('-', '_')}.slice"
         scope = f"cri-containerd-{container_id.rpartition('://')[2]}.scope"
         (entry / "cgroup").write_text(f"0::/{slices}/{scope}\n")
-        (entry / "ns" / "net").symlink_to(f"/proc/{pid}/ns/net")
+        for name in ("ns", "net"):
+            (entry / name).symlink_to(f"/proc/{pid}/{name}")
         try:
             yield
         finally:

@@ -73,6 +73,13 @@ def test_a_cpu_budget_is_an_argument_of_the_agent():
     assert container["args"][-2:] == ["--cpu", "0.05"]
 
 
+def test_the_pid_namespace_of_a_container_is_joined_only_if_it_is_named():
+    whole = patch(SPEC, add_capabilities=True)
+    whole["spec"]["ephemeralContainers"][0]["targetContainerName"] = "app"
+
+    assert patch(dataclasses.replace(SPEC, beside="app"), add_capabilities=True) == whole
+
+
 def test_without_added_capabilities_nothing_else_changes():
     whole = patch(SPEC, add_capabilities=True)
     del whole["spec"]["ephemeralContainers"][0]["securityContext"]["capabilities"]

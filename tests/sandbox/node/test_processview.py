@@ -38,7 +38,7 @@ async def test_a_pod_of_the_nodes_processes_finds_its_neighbour_by_container_id(
     identifier = pod["status"]["containerStatuses"][0]["containerID"].rpartition("://")[2]
     script = (
         f'cd $PODMIRROR_PROC; pid=$(grep -l {identifier} */cgroup | cut -d/ -f1); cat /proc/$pid/cmdline | tr "\\0" " "; '
-        "readlink $pid/ns/net | grep -c $pid"
+        "readlink $pid/ns | grep -c $pid"
     )
     await api.create_pod("looker", "sh", "-c", script, restartPolicy="Never", hostPID=True)
     await api.until("pods/looker", lambda pod: pod["status"]["phase"] == "Succeeded")

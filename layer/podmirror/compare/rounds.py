@@ -1,0 +1,190 @@
+"""All runs of a comparison: each mode in turn, or all at once on the same traffic."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from podmirror.compare.figures import Column, Effect, Run, Window
+from podmirror.compare.leaving import read_pod
+from podmirror.compare.load import Load
+from podmirror.compare.probe import AgentOptions, Probe
+from podmirror.compare.spread import Figure, Unknown
+from podmirror.errors import AgentLost, PodmirrorError, Unreachable
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.resolve import ResolvedTarget
+
+NO_LOAD = Unknown(
+    "no load of our own was sent (--load), and mirrored traffic does not show when the app answered"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where and how agents are compared."""
+
+    cluster: Cluster
+    target: ResolvedTarget
+    options: AgentOptions
+    seconds: float
+    """Of traffic in each window."""
+    load: Load | None
+
+
+async def run_rounds(
+    stage: Stage, columns: Sequence[Column], rounds: int, *, together: bool, tell: Callable[[str], None]
+) -> None:
+    """Fill the columns.
+
+    Args:
+        stage: Where and how.
+        columns: One for each mode.
+        rounds: How often.
+        together: Whether the modes of a round run at once.
+        tell: Told of each run.
+    """
+    for number in range(1, rounds + 1):
+        # Every other round in the other order, so that what changes with time favours nobody.
+        ordered = list(columns) if number % 2 else list(reversed(columns))
+        for group in [ordered] if together else [[column] for column in ordered]:
+            open_to_it = [column for column in group if not column.refusals]
+            if not open_to_it:
+                continue
+            runs = [len(column.runs) for column in open_to_it]
+            await _run(stage, open_to_it)
+            for column, before in zip(open_to_it, runs, strict=True):
+                tell(f"round {number} of {rounds}, {column.mode.value}: {_outcome(column, before)}")
+
+
+def _outcome(column: Column, runs: int) -> str:
+    if len(column.runs) == runs:
+        words = [*column.refusals, *column.failures][-1:]
+        return f"{'refused' if column.refusals else 'failed'}: {words[0] if words else 'unknown'}"
+    start = column.runs[-1].start
+    return f"started in {start:.2f} s" if not isinstance(start, Unknown) else "measured"
+
+
+async def _run(stage: Stage, columns: Sequence[Column]) -> None:
+    """Run agents of these modes at once."""
+    before = await _window(stage)
+    restarts = await _restarts(stage)
+    async with AsyncExitStack() as leaving:
+        async with _load_meanwhile(stage) as starting:
+            async with asyncio.TaskGroup() as group:
+                starts = [group.create_task(_start(stage, each, leaving)) for each in columns]
+            probes = [start.result() for start in starts]
+        started = [probe for probe in probes if probe is not None]
+        if not started:
+            return
+        await asyncio.gather(*(probe.look() for probe in started))
+        first = stage.load.number + 1 if stage.load is not None else 0
+        during = await _window(stage)
+        sent = (
+            {number: when for number, when in stage.load.sent.items() if number >= first}
+            if stage.load
+            else {}
+        )
+        finished = []
+        for column, probe in zip(columns, probes, strict=True):
+            if probe is not None and await _finish(column, probe, sent, during):
+                finished.append((column, probe))
+        left = await asyncio.gather(*(probe.leave() for _, probe in finished))
+    after = await _window(stage)
+    more = _difference(restarts, await _restarts(stage))
+    windows = {
+        "before": before,
+        "starting": starting.get("window", NO_LOAD),
+        "during": during,
+        "after": after,
+    }
+    for (column, probe), leftovers in zip(finished, left, strict=True):
+        column.runs.append(
+            Run(
+                mode=probe.mode,
+                agent=probe.agent,
+                began=probe.began,
+                phases=probe.phases,
+                fidelity=probe.fidelity,
+                cost=probe.cost,
+                ask=probe.ask,
+                namespaces=_named(probe.findings[0], "ns."),
+                target_namespaces=_named(probe.findings[0], "target.ns."),
+                effect=Effect(
+                    windows,
+                    more,
+                    _pair(probe, "net.sockets"),
+                    _pair(probe, "net.tables"),
+                ),
+                leftovers=leftovers,
+            )
+        )
+
+
+async def _start(stage: Stage, column: Column, leaving: AsyncExitStack) -> Probe | None:
+    probe = Probe(stage.cluster, stage.target, column.mode, stage.options)
+    try:
+        return await leaving.enter_async_context(probe)
+    except (Unreachable, AgentLost) as error:
+        column.failures.append(str(error))
+    except PodmirrorError as error:
+        column.refusals.append(str(error))
+    return None
+
+
+async def _finish(column: Column, probe: Probe, sent: Mapping[int, float], during: Window | Unknown) -> bool:
+    try:
+        await probe.finish(sent, [] if isinstance(during, Unknown) else [during])
+    except PodmirrorError as error:
+        column.failures.append(str(error))
+        return False
+    return True
+
+
+async def _window(stage: Stage) -> Window | Unknown:
+    if stage.load is not None:
+        return await stage.load.run(stage.seconds)
+    await asyncio.sleep(stage.seconds)
+    return NO_LOAD
+
+
+@asynccontextmanager
+async def _load_meanwhile(stage: Stage) -> AsyncIterator[dict[str, Window]]:
+    found: dict[str, Window] = {}
+    if stage.load is None:
+        yield found
+        return
+    stop = asyncio.Event()
+    sending = asyncio.create_task(stage.load.run_until(stop), name="load while agents start")
+    try:
+        yield found
+    except BaseException:
+        sending.cancel()
+        raise
+    stop.set()
+    found["window"] = await sending
+
+
+async def _restarts(stage: Stage) -> Figure:
+    try:
+        pod: Any = await read_pod(stage.cluster, stage.target)
+    except (Refusal, PodmirrorError) as error:
+        return Unknown(str(error))
+    return float(sum(each.restart_count for each in pod.status.container_statuses or []))
+
+
+def _named(findings: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in findings.items() if name.startswith(prefix)}
+
+
+def _pair(probe: Probe, name: str) -> tuple[str, str] | Unknown:
+    before, after = probe.network_before.get(name), probe.findings[1].get(name)
+    if before is None or after is None:
+        return Unknown("the agent could not read it")
+    return before, after
+
+
+def _difference(before: Figure, after: Figure) -> Figure:
+    if isinstance(before, Unknown):
+        return before
+    return after if isinstance(after, Unknown) else after - before

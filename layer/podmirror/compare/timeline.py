@@ -1,0 +1,96 @@
+"""When an agent's pod came how far, as the API server tells it: watched, with this machine's clock."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any, Self
+
+from podmirror.compare.spread import Figure, Unknown
+from podmirror.errors import NotStarted
+from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.ephemeral import Phase, state_of
+
+
+class Timeline:
+    """Watches for the pod and the container of one agent, from before its injection on."""
+
+    def __init__(self, cluster: Cluster, namespace: str, agent: str, pod: str | None) -> None:
+        """Set what to watch.
+
+        Args:
+            cluster: Where.
+            namespace: Of the agent's pod.
+            agent: The name of its container, and of its Job.
+            pod: The target, for an agent in it; None for a Job's.
+        """
+        self._cluster = cluster
+        self._namespace = namespace
+        self._agent = agent
+        self._pod = pod
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unread = "no event told of the image"
+        self.moments: dict[str, float] = {}
+        """Monotonic seconds."""
+        self.pod: Any = None
+        """As last seen with the agent in it."""
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch."""
+        self._tasks = [
+            asyncio.create_task(self._watch_pod(), name="watch pod"),
+            asyncio.create_task(self._watch_events(), name="watch events"),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def pulled(self, seconds: float) -> Figure:
+        """Give the time at which the image was there; waits a little for the event, which may come late."""
+        deadline = time.monotonic() + seconds
+        while (
+            "pulled" not in self.moments and time.monotonic() < deadline
+        ):  # the watch tells, and may tell nothing
+            if self._tasks[1].done():
+                break
+            await asyncio.sleep(0.05)
+        return self.moments.get("pulled", Unknown(self._unread))
+
+    def _note(self, what: str) -> None:
+        self.moments.setdefault(what, time.monotonic())
+
+    async def _watch_pod(self) -> None:
+        if self._pod is not None:
+            selector = {"field_selector": f"metadata.name={self._pod}"}
+        else:
+            selector = {"label_selector": f"batch.kubernetes.io/job-name={self._agent}"}
+        with suppress(Refusal, NotStarted):
+            async for _, pod in self._cluster.watch_pods(self._namespace, **selector):
+                self._receive_pod(pod)
+
+    def _receive_pod(self, pod: Any) -> None:  # kubernetes has no types
+        names = [each.name for each in (*pod.spec.containers, *(pod.spec.ephemeral_containers or []))]
+        if self._agent not in names:
+            return
+        self.pod = pod
+        if any(each.type == "PodScheduled" and each.status == "True" for each in pod.status.conditions or []):
+            self._note("scheduled")
+        if state_of(pod, self._agent).phase is Phase.RUNNING:
+            self._note("started")
+
+    async def _watch_events(self) -> None:
+        try:
+            async for _, event in self._events():
+                if event.reason == "Pulled" and self._agent in (event.involved_object.field_path or ""):
+                    self._note("pulled")
+        except Refusal as refusal:
+            self._unread = f"events may not be watched: {refusal.message}"
+        except NotStarted as error:
+            self._unread = str(error)
+
+    def _events(self) -> AsyncGenerator[tuple[str, Any]]:
+        return self._cluster.watch_events(self._namespace, field_selector="involvedObject.kind=Pod")

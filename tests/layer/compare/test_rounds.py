@@ -1,0 +1,132 @@
+"""The order of runs, and what becomes of modes that are refused or fail; with agents that only say that they ran."""
+
+from typing import Any, ClassVar, Self
+
+import pytest
+
+from podmirror.compare import rounds as rounds_module
+from podmirror.compare.figures import Column, Mode
+from podmirror.compare.probe import AgentOptions
+from podmirror.compare.rounds import Stage, run_rounds
+from podmirror.compare.spread import Unknown
+from podmirror.errors import AgentLost, NotStarted, Unreachable
+from tests.layer.compare.samples import run
+from tests.layer.kube.fakes import FakeCluster
+from tests.layer.kube.injections import TARGET
+from tests.layer.kube.pods import pod
+
+OPTIONS = AgentOptions("image", None, None, privileged=False, host_network=False, ports=(80,))
+
+
+class FakeProbe:
+    """Stands for an agent."""
+
+    began_by: ClassVar[list[Mode]] = []
+    running: ClassVar[int] = 0
+    most: ClassVar[int] = 0
+    troubles: ClassVar[dict[tuple[Mode, str], list[Exception | None]]] = {}
+
+    def __init__(self, cluster: object, target: object, mode: Mode, options: object) -> None:
+        self.mode = mode
+        sample: Any = run(mode)
+        for name in ("agent", "began", "phases", "fidelity", "cost", "ask"):
+            setattr(self, name, getattr(sample, name))
+        self.findings = ({"ns.net": "4"}, {"net.sockets": "3"})
+        self.network_before = {"net.sockets": "2"}
+        self.left = sample.leftovers
+
+    def _trouble(self, when: str) -> None:
+        waiting = self.troubles.get((self.mode, when), [])
+        trouble = waiting.pop(0) if waiting else None
+        if trouble is not None:
+            raise trouble
+
+    async def __aenter__(self) -> Self:
+        self.began_by.append(self.mode)
+        self._trouble("start")
+        FakeProbe.running += 1
+        FakeProbe.most = max(self.running, self.most)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        FakeProbe.running -= 1
+
+    async def look(self) -> None:
+        pass
+
+    async def finish(self, sent: object, windows: object) -> None:
+        self._trouble("finish")
+
+    async def leave(self) -> object:
+        return self.left
+
+
+@pytest.fixture(autouse=True)
+def probes(monkeypatch):
+    monkeypatch.setattr(rounds_module, "Probe", FakeProbe)
+    FakeProbe.began_by, FakeProbe.running, FakeProbe.most, FakeProbe.troubles = [], 0, 0, {}
+
+
+async def rounds(count: int, *, together: bool = False) -> tuple[list[Column], list[str]]:
+    quiet = pod()
+    quiet.status.container_statuses = []
+    stage = Stage(FakeCluster(read_namespaced_pod=quiet), TARGET, OPTIONS, 0.001, None)
+    columns = [Column(Mode.EPHEMERAL), Column(Mode.JOB)]
+    told: list[str] = []
+    await run_rounds(stage, columns, count, together=together, tell=told.append)
+    assert FakeProbe.running == 0
+    return columns, told
+
+
+async def test_the_order_changes_with_each_round():
+    columns, told = await rounds(3)
+
+    assert FakeProbe.began_by == [
+        Mode.EPHEMERAL,
+        Mode.JOB,
+        Mode.JOB,
+        Mode.EPHEMERAL,
+        Mode.EPHEMERAL,
+        Mode.JOB,
+    ]
+    assert [len(column.runs) for column in columns] == [3, 3]
+    assert FakeProbe.most == 1
+    assert told[0] == "round 1 of 3, ephemeral: started in 0.50 s"
+    (first, *_) = columns[0].runs
+    assert first.namespaces == {"net": "4"}
+    assert first.effect.sockets == ("2", "3")
+    assert isinstance(first.effect.tables, Unknown)
+    assert first.effect.restarts == 0
+
+
+async def test_together_they_run_at_once():
+    columns, _ = await rounds(2, together=True)
+
+    assert FakeProbe.most == 2
+    assert [len(column.runs) for column in columns] == [2, 2]
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_refused_mode_is_not_tried_again(together):
+    FakeProbe.troubles = {(Mode.JOB, "start"): [NotStarted("it is forbidden")]}
+
+    columns, told = await rounds(3, together=together)
+
+    assert FakeProbe.began_by.count(Mode.JOB) == 1
+    assert columns[1].refusals == ["it is forbidden"]
+    assert len(columns[0].runs) == 3
+    assert "round 1 of 3, job: refused: it is forbidden" in told
+
+
+async def test_a_mode_that_failed_for_a_passing_reason_is_tried_again():
+    FakeProbe.troubles = {
+        (Mode.JOB, "start"): [Unreachable("the API server is away")],
+        (Mode.EPHEMERAL, "finish"): [AgentLost("it was lost")],
+    }
+
+    columns, told = await rounds(2)
+
+    assert [len(column.runs) for column in columns] == [1, 1]
+    assert [column.failures for column in columns] == [["it was lost"], ["the API server is away"]]
+    assert not any(column.refusals for column in columns)
+    assert "round 1 of 2, job: failed: the API server is away" in told

@@ -1,0 +1,68 @@
+"""How far an agent's pod has come, against a cluster that answers by script."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from kubernetes.client import V1PodCondition
+
+from podmirror.compare.spread import Unknown
+from podmirror.compare.timeline import Timeline
+from podmirror.kube.cluster import Refusal
+from tests.layer.deadlines import until
+from tests.layer.kube.fakes import FakeCluster
+from tests.layer.kube.injections import CREATING, RUNNING
+from tests.layer.kube.pods import AGENT, event, pod
+
+
+class Watched(FakeCluster):
+    """Gives events, too."""
+
+    def __init__(self, *events: object) -> None:
+        super().__init__()
+        self.events = list(events)
+
+    async def watch_events(self, namespace: str, **selectors: str) -> AsyncIterator[tuple[str, object]]:
+        for each in self.events:
+            await asyncio.sleep(0)
+            if isinstance(each, BaseException):
+                raise each
+            yield "ADDED", each
+        await asyncio.Event().wait()
+
+
+def scheduled(of):
+    of.status.conditions.append(V1PodCondition(type="PodScheduled", status="True"))
+    return of
+
+
+async def test_each_step_is_noted_once():
+    cluster = Watched(event("Pulled", "m", name="another"), event("Created", "m"), event("Pulled", "m"))
+    other = pod(agents=())
+    cluster.changes = [
+        ("ADDED", other),
+        ("MODIFIED", pod(agents=(AGENT,), agent_state=CREATING)),
+        ("MODIFIED", scheduled(pod(agents=(AGENT,), agent_state=RUNNING))),
+        ("MODIFIED", scheduled(pod(agents=(AGENT,), agent_state=RUNNING))),
+    ]
+
+    async with Timeline(cluster, "shop", AGENT, "web-1") as timeline:
+        await until(lambda: "started" in timeline.moments)
+        pulled = await timeline.pulled(1)
+
+    assert timeline.moments.keys() == {"pulled", "scheduled", "started"}
+    assert pulled == timeline.moments["pulled"]
+    assert timeline.pod is not other
+
+
+async def test_events_that_may_not_be_watched_leave_the_image_unknown():
+    cluster = Watched(Refusal(403, "Forbidden", "events are not for you"))
+
+    async with Timeline(cluster, "shop", AGENT, None) as timeline:
+        pulled = await timeline.pulled(5)
+
+    assert pulled == Unknown("events may not be watched: events are not for you")
+
+
+async def test_an_event_that_does_not_come_is_not_waited_for():
+    async with Timeline(Watched(), "shop", AGENT, None) as timeline:
+        assert await timeline.pulled(0.05) == Unknown("no event told of the image")

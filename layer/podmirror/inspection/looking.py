@@ -30,6 +30,7 @@ class Looking:
         self._progress = progress
         self._observations: list[Observation] = []
         self._packets: PacketRecorder | None = None
+        self._subscribed = False
 
     async def run(self, viewing: Viewing, recording: Recording) -> None:
         """Look until there is no more, until it is enough, or until a signal.
@@ -68,6 +69,7 @@ class Looking:
     async def _look(self, source: Source, showing: Showing) -> None:
         # All at once: a file is read as soon as the last port is subscribed.
         await asyncio.gather(*(source.subscribe(port) for port in self._ports))
+        self._subscribed = True
         if isinstance(self._origin, SessionOptions):
             every = EVERY_PORT in self._ports
             what = "every connection" if every else f"port {', '.join(map(str, self._ports))}"
@@ -88,7 +90,7 @@ class Looking:
 
     def _tell_account(self) -> None:
         begun = [each for each in self._observations if each.session is not None]
-        if not begun:
+        if not self._subscribed:
             return
         counts = [each.counts for each in begun]
         cut_short = any(each.cut_short for each in begun)

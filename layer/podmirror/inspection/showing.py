@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from podmirror.errors import PodmirrorError
+from podmirror.errors import OutputLost
 from podmirror.inspection.assembler import DEFAULT_BODY_BYTES
 from podmirror.inspection.connections import ConnectionLines
 from podmirror.inspection.ending import Ending
@@ -150,7 +150,7 @@ class Showing:
         """See whether everything was written; a reader that left when it had enough is no failure.
 
         Raises:
-            PodmirrorError: It was not.
+            OutputLost: It was not.
         """
         if self._outlet is None:
             return
@@ -158,11 +158,11 @@ class Showing:
         if failure is not None:
             _forget_output()
             if not isinstance(failure, BrokenPipeError):
-                raise PodmirrorError(
+                raise OutputLost(
                     f"the output could not be written: {failure.strerror}; what is there ends early"
                 )
         elif self._outlet.backlog:
-            raise PodmirrorError("the reader of the output did not take the rest of it in time")
+            raise OutputLost("the reader of the output did not take the rest of it in time")
 
     def _written(self, viewing: Viewing, outlet: Outlet) -> ExchangeView | ConnectionLines:
         match viewing.output:

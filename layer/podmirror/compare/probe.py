@@ -65,6 +65,8 @@ class Probe:
         self.agent = new_agent_name()
         self.began = 0.0
         """Seconds since 1970."""
+        self.admitted = False
+        """Whether the API server took it."""
         self.findings: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         """Of the agent, at the subscription and at the end."""
         self.network_before: Mapping[str, str] = {}
@@ -121,6 +123,7 @@ class Probe:
             injection = await inject(
                 self._cluster, self._target, self._spec(verifier_of(secret)), self._placement
             )
+            self.admitted = True
             self._leaving.push_async_callback(injection.remove)
             await self._connect(injection, secret)
             await self._note_phases(timeline, injection)

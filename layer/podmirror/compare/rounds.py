@@ -11,9 +11,12 @@ from podmirror.compare.leaving import read_pod
 from podmirror.compare.load import Load
 from podmirror.compare.probe import AgentOptions, Probe
 from podmirror.compare.spread import Figure, Unknown
-from podmirror.errors import AgentLost, PodmirrorError, Unreachable
+from podmirror.errors import PodmirrorError, Unreachable
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.resolve import ResolvedTarget
+
+FAILURES = 2
+"""After which a mode that never ran is not tried any more: each try may leave an entry in the pod's spec."""
 
 NO_LOAD = Unknown(
     "no load of our own was sent (--load), and mirrored traffic does not show when the app answered"
@@ -48,13 +51,17 @@ async def run_rounds(
         # Every other round in the other order, so that what changes with time favours nobody.
         ordered = list(columns) if number % 2 else list(reversed(columns))
         for group in [ordered] if together else [[column] for column in ordered]:
-            open_to_it = [column for column in group if not column.refusals]
+            open_to_it = [column for column in group if not _is_hopeless(column)]
             if not open_to_it:
                 continue
             runs = [len(column.runs) for column in open_to_it]
             await _run(stage, open_to_it)
             for column, before in zip(open_to_it, runs, strict=True):
                 tell(f"round {number} of {rounds}, {column.mode.value}: {_outcome(column, before)}")
+
+
+def _is_hopeless(column: Column) -> bool:
+    return bool(column.refusals) or (not column.runs and len(column.failures) >= FAILURES)
 
 
 def _outcome(column: Column, runs: int) -> str:
@@ -125,10 +132,9 @@ async def _start(stage: Stage, column: Column, leaving: AsyncExitStack) -> Probe
     probe = Probe(stage.cluster, stage.target, column.mode, stage.options)
     try:
         return await leaving.enter_async_context(probe)
-    except (Unreachable, AgentLost) as error:
-        column.failures.append(str(error))
     except PodmirrorError as error:
-        column.refusals.append(str(error))
+        failed = probe.admitted or isinstance(error, Unreachable)
+        (column.failures if failed else column.refusals).append(str(error))
     return None
 
 

@@ -28,6 +28,7 @@ class FakeProbe:
 
     def __init__(self, cluster: object, target: object, mode: Mode, options: object) -> None:
         self.mode = mode
+        self.admitted = False
         sample: Any = run(mode)
         for name in ("agent", "began", "phases", "fidelity", "cost", "ask"):
             setattr(self, name, getattr(sample, name))
@@ -44,6 +45,8 @@ class FakeProbe:
     async def __aenter__(self) -> Self:
         self.began_by.append(self.mode)
         self._trouble("start")
+        self.admitted = True
+        self._trouble("connect")
         FakeProbe.running += 1
         FakeProbe.most = max(self.running, self.most)
         return self
@@ -130,3 +133,14 @@ async def test_a_mode_that_failed_for_a_passing_reason_is_tried_again():
     assert [column.failures for column in columns] == [["it was lost"], ["the API server is away"]]
     assert not any(column.refusals for column in columns)
     assert "round 1 of 2, job: failed: the API server is away" in told
+
+
+async def test_an_agent_that_was_admitted_was_not_refused_and_is_given_up_after_two_failures():
+    words = [NotStarted("there is no image") for _ in range(5)]
+    FakeProbe.troubles = {(Mode.EPHEMERAL, "connect"): words}
+
+    columns, _ = await rounds(5)
+
+    assert columns[0].failures == ["there is no image"] * 2
+    assert not columns[0].refusals
+    assert len(columns[1].runs) == 5

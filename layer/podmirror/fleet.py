@@ -33,7 +33,7 @@ STARTS_AT_ONCE = 16
 """Agents that are being started: more get in each other's way at the API server and on the nodes.
 
 Each has a watch and one or two more calls under way. In the sandbox, which is slow, 31 of 100 that were started all at once had
-failed when their calls timed out or their agents no longer waited; 16 at a time took no longer, and all 100 ran.
+failed when their calls timed out or their agents no longer waited; 16 at a time, all 100 ran.
 """
 
 LEAVE_SECONDS = 3.0

@@ -6,6 +6,7 @@ removes it, and a layer that is killed lets go of its lock and leaves the file, 
 """
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -91,15 +92,13 @@ def keep(agent: OwnAgent) -> Claim | None:
 
 def find(server: str, namespace: str | None = None, pod: str | None = None) -> list[Claim]:
     """Give the agents that are remembered in a cluster, or of those the ones in a namespace, or in a pod, latest first."""
+    _forget_old(_folder())
     claims = []
     # With many pods mirrored at once there are many files, and only the names of the others are read.
     pattern = f"{_digest(server, namespace, pod)}-*.json" if namespace and pod else "*.json"
     for path in sorted(_folder().glob(pattern), key=_age):
         claim = _open(path)
         if claim is None:
-            continue
-        if _age(path) > MAX_AGE_SECONDS:
-            claim.forget()
             continue
         agent = claim.agent
         if agent.server == server and namespace in (None, agent.namespace) and pod in (None, agent.pod):
@@ -118,6 +117,16 @@ def claim(server: str, namespace: str, pod: str, name: str) -> Claim | None:
         else:
             each.release(ended=False)
     return wanted
+
+
+@functools.cache
+def _forget_old(folder: Path) -> None:
+    """Remove what is too old to be of use, of any cluster and any pod; once for each process."""
+    for path in folder.glob("*.json"):
+        if _age(path) > MAX_AGE_SECONDS:
+            claim = _open(path)
+            if claim is not None:
+                claim.forget()
 
 
 def _digest(*words: str) -> str:

@@ -110,6 +110,15 @@ def test_what_is_too_old_to_be_alive_is_removed(folder):
     assert not path.exists()
 
 
+def test_what_is_too_old_is_removed_whichever_pod_is_asked_for(folder):
+    kept(AGENT)
+    (path,) = folder.iterdir()
+    os.utime(path, (0, time.time() - ownagents.MAX_AGE_SECONDS - 1))
+
+    assert ownagents.find(AGENT.server, AGENT.namespace, "another") == []
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "x"}', '{"ports": [1], "strange": 1}'])
 def test_a_file_that_is_not_ours_is_passed_over(folder, content):
     kept(AGENT)

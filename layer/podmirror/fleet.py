@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from podmirror.errors import AgentLost, NotStarted
 from podmirror.ledger import Move
+from podmirror.openfiles import admit_more
 from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster, newcomers
 from podmirror.session import Session, SessionOptions
@@ -378,6 +379,8 @@ async def open_fleet(
     """
     from podmirror.kube.following import Following  # the Kubernetes client takes half a second to import
 
+    if options.all_pods:
+        admit_more()
     fleet = Fleet(await Following.start(options), options, progress, join)
     try:
         await fleet.begin()

@@ -4,6 +4,7 @@ A flow is both ways of a protocol between two addresses, with ports where there 
 the agent sends them.
 """
 
+import heapq
 import ipaddress
 import struct
 from dataclasses import dataclass
@@ -118,6 +119,10 @@ class OtherFlows:
             self.untold += 1
             return
         flow.last = packet.pod_time
+
+    def top(self, count: int) -> list[OtherFlow]:
+        """Give so many flows, those with the most bytes."""
+        return heapq.nlargest(count, self._flows.values(), key=lambda flow: flow.bytes + flow.answer_bytes)
 
     def rows(self) -> list[OtherFlow]:
         """Give all flows, those with the most bytes first."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from podmirror.packetrecorder import PacketRecorder
 
 
+SHOWN_FLOWS = 3
+"""That are not TCP, below a live view."""
+
+
 class Looking:
     """Opens a source, shows and writes what comes of it, and says what was seen and lost."""
 
@@ -82,7 +86,10 @@ class Looking:
             await _first(ends)
 
     def _figures(self) -> list[tuple[str, str]]:
-        return figures([each.counts for each in self._observations])
+        said = figures([each.counts for each in self._observations])
+        if self._packets is not None:
+            said += [("not TCP", str(flow)) for flow in self._packets.flows.top(SHOWN_FLOWS)]
+        return said
 
     def _release(self) -> None:
         for each in self._observations:

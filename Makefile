@@ -41,7 +41,7 @@ imports: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/.ready-dev  ## against the sandbox, or the cluster that KUBECONFIG names
-	$(BIN)/python -m pytest e2e $(ARGS)
+	$(BIN)/python -m pytest e2e $(if $(KUBECONFIG),,--numprocesses 2 --dist loadfile) $(ARGS)
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("soft", "hard", "then"), [(70, 4096, 4096), (4096, 4096, 4096), (256, 70_000, 65_536)])
+@pytest.mark.parametrize(
+    ("soft", "hard", "then"), [(70, 4096, 4096), (4096, 4096, 4096), (256, 70_000, 65_536)]
+)
 def test_the_limit_afterwards(soft, hard, then):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
         pytest.skip("the hard limit here is lower")

@@ -177,6 +177,16 @@ def test_a_damaged_file_costs_nothing_but_itself(tmp_path: Path, seed: int) -> N
     assert "fault" not in done.stderr
 
 
+def test_the_file_that_is_read_is_not_written_over(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    before = Path(path).read_bytes()
+    done = podmirror("inspect", "-r", path, "-w", path)
+
+    assert done.returncode == 2
+    assert "name the same file" in done.stderr
+    assert Path(path).read_bytes() == before
+
+
 def test_a_file_that_is_cut_short_says_so(tmp_path: Path) -> None:
     whole = Path(recorded(tmp_path)).read_bytes()
     path = write(tmp_path / "file", whole[:-5])

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,6 +54,10 @@ def command(
         raise UsageError(
             "--method, --path, --header and --status select exchanges; -o connections shows connections"
         )
+    if _are_one(options["file"], recording.file):
+        raise UsageError(
+            f"-r and -w name the same file, {recording.file}, which would be lost; write another"
+        )
     viewing = replace(viewing, exchanges_only="select" in asked)
     if recording.takes_stdout:
         if ctx.get_parameter_source("output") is not ParameterSource.DEFAULT:
@@ -71,3 +76,13 @@ def command(
         settings |= {"initiator": "bytes", "responder": "bytes"}  # which packets are filled from
     origin = source_of(options, Reading("", subscriptions=len(wanted), settings=settings))
     asyncio.run(Looking(origin, wanted, Progress(progress_style)).run(viewing, recording))
+
+
+def _are_one(read: str | None, written: str | None) -> bool:
+    return (
+        read is not None
+        and written is not None
+        and Path(read).exists()
+        and Path(written).exists()
+        and Path(read).samefile(written)
+    )

@@ -270,7 +270,7 @@ def test_replay_keeps_the_timing_and_the_concurrency(tmp_path: Path, server: Rec
     for path, at in came.items():
         _, port, number = path.split("/")
         recorded_at = (int(port) - 40000) * 0.02 + int(number) * 0.1
-        assert at - begin == pytest.approx(recorded_at * 2, abs=0.25)  # a busy machine is late now and then
+        assert at - begin == pytest.approx(recorded_at * 2, abs=0.5)  # a busy machine is late now and then
     assert came["/40009/0"] < came["/40000/4"], "connections overlap as they did"
 
 

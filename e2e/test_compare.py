@@ -115,7 +115,9 @@ def test_both_columns_are_filled_and_two_comparisons_agree(k8s: E2ECluster, site
     for one, other in zip(first["columns"], second["columns"], strict=True):
         starts = [column["medians"]["start"] for column in (one, other)]
         apart = abs(starts[0]["median"] - starts[1]["median"])
-        assert _overlap(*starts) or apart < 2.0, starts  # two runs each, on a machine that may do other things
+        assert _overlap(*starts) or apart < 2.0, (
+            starts
+        )  # two runs each, on a machine that may do other things
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> bool:

@@ -72,7 +72,9 @@ class Recorded:
 
 
 @contextlib.asynccontextmanager
-async def recording(made: Namespaces, file: Path, **settings: str) -> AsyncIterator[Recorded]:
+async def recording(
+    made: Namespaces, file: Path, port: int = EVERY_PORT, **settings: str
+) -> AsyncIterator[Recorded]:
     secret = new_secret()
     arguments = [
         "--ports",
@@ -93,7 +95,7 @@ async def recording(made: Namespaces, file: Path, **settings: str) -> AsyncItera
             link.packet_receiver = recorder.join("web").receive
             link.send_options({"initiator": "lengths", **settings})
             talking = asyncio.create_task(link.run())
-            await link.subscribe(EVERY_PORT)
+            await link.subscribe(port)
             yield Recorded(link, stream, file)
             await asyncio.sleep(0.5)  # for the last block of the ring
             link.say_goodbye("done")
@@ -142,7 +144,7 @@ def tcpdump(made: Namespaces, interface: str, file: Path, *expression: str) -> I
             process.terminate()
 
 
-def talk(made: Namespaces, address: str, payload: bytes = b"", repeats: int = 40) -> None:
+def talk(made: Namespaces, address: str, payload: bytes = b"", repeats: int = 40, port: int = 0) -> None:
     """Speak with the target by TCP, much of it, and by UDP."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     payload = payload or b"GET / HTTP/1.1\r\nAuthorization: " + TOKEN + b"\r\n\r\n" + b"body" * 5000
@@ -152,7 +154,9 @@ def talk(made: Namespaces, address: str, payload: bytes = b"", repeats: int = 40
             made_socket.settimeout(10)
             return sockets.enter_context(made_socket)
 
-        listener = enter(made.run_in(made.target, lambda: socket.create_server((address, 0), family=family)))
+        listener = enter(
+            made.run_in(made.target, lambda: socket.create_server((address, port), family=family))
+        )
         client = enter(made.run_in(made.client, lambda: socket.create_connection(listener.getsockname()[:2])))
         server = enter(listener.accept()[0])
         for _ in range(repeats):
@@ -223,6 +227,19 @@ async def test_expression_narrows_packets_as_tcpdump_does(made, tmp_path):
 
     assert seen(recorded.file) == seen(file)
     assert seen(file).total() == 20
+
+
+async def test_port_narrows_packets_to_those_of_its_connections(made, tmp_path):
+    file = tmp_path / "eth0.pcap"
+    async with recording(made, tmp_path / "ours.pcapng", 8080, packets="whole") as recorded:
+        with tcpdump(made, "eth0", file, *["tcp", "port", "8080"]):
+            for address in (TARGET_V4, TARGET_V6):
+                await asyncio.to_thread(talk, made, address, port=8080)
+                await asyncio.to_thread(talk, made, address, port=8081)
+
+    assert recorded.link.counts["packets_unsent"] == recorded.link.counts["kernel_drops"] == 0
+    assert seen(recorded.file) == seen(file)
+    assert seen(file).total() > 100
 
 
 async def test_no_payload_crosses_the_tunnel_where_headers_are_asked_for(made, tmp_path):

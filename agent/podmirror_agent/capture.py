@@ -26,6 +26,7 @@ from collections.abc import Iterator
 
 from podmirror_agent.expressions import compile_expression
 from podmirror_agent.filters import DROP_ALL, Instruction, program, why_not
+from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket, Way
 from podmirror_agent.segment import Link
@@ -131,8 +132,9 @@ class Capture:
                     self._control_port,
                     self._loopback,
                     responder_whole=interest.responder_bytes,
-                    kept=interest.kept,
-                    packets=interest.packets,
+                    # A shed connection is not followed; its packets are still asked for.
+                    kept=ALL_KEPT if interest.packets else interest.kept,
+                    packets=interest.everything,
                     others=interest.others,
                     expression=interest.expression,
                 )

@@ -167,8 +167,8 @@ class Connection:
         return Opened(
             self.number,
             self.late,
-            _endpoint(self.initiator),
-            _endpoint(self.responder),
+            endpoint(self.initiator),
+            endpoint(self.responder),
             self.pod_time,
             self.interface,
         )
@@ -195,6 +195,7 @@ class Connection:
         return distance(acknowledgment, self.initial_sequence) > 0 and distance(acknowledgment, end) <= 0
 
 
-def _endpoint(end: tuple[bytes, int]) -> Endpoint:
+def endpoint(end: tuple[bytes, int]) -> Endpoint:
+    """Give an end, of 4 or 16 bytes and a port, as frames name it."""
     address, port = end
     return Endpoint.from_packed(address if len(address) == 16 else bytes(10) + b"\xff\xff" + address, port)

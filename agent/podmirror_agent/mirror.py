@@ -16,7 +16,7 @@ from podmirror_agent.fastpath import Run, walk
 from podmirror_agent.fragments import Fragments
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
-from podmirror_agent.packetfeed import NOWHERE, Place
+from podmirror_agent.packetfeed import NOWHERE, PacketMode, Place
 from podmirror_agent.segment import SYN, Fragment, Segment, Undecoded, decode
 from podmirror_agent.session import Session
 from podmirror_agent.stream import UNKNOWN, distance
@@ -50,7 +50,9 @@ class Interest(NamedTuple):
     kept: int = ALL_KEPT
     """Classes of connections (`filters.connection_class`) that are not shed."""
     packets: bool = False
-    """Whether every packet is wanted, whatever it is."""
+    """Whether packets themselves are wanted, and not only what they say."""
+    everything: bool = False
+    """Whether they are wanted whatever their port and their protocol."""
     others: bool = False
     """Whether packets that are not TCP are wanted, too."""
     expression: str = ""
@@ -245,7 +247,7 @@ class Mirror:
             self._pass_on(event)
         after = self._place(decoded) if self.interest.packets else None
         for session in self._feeds:
-            if session.packets.wants_tcp or decoded is Undecoded.NOT_TCP:
+            if session.wants_packet(decoded):
                 place = before if session in knew else after
                 known = place is not None and (place is before or session.knows(place.connection))
                 session.packets.receive_packet(packet, place if place is not None and known else NOWHERE)
@@ -254,7 +256,8 @@ class Mirror:
         decoded = decode(packet.packet, packet.wire_length, packet.link)
         if decoded is Undecoded.NOT_TCP:
             for session in self._feeds:
-                session.packets.receive_packet(packet)
+                if session.wants_packet(decoded):
+                    session.packets.receive_packet(packet)
         return self._receive_decoded(packet, decoded, now)
 
     def _receive_decoded(
@@ -305,9 +308,10 @@ class Mirror:
         ]
         self.interest = Interest(
             ports,
-            responder_bytes,
+            responder_bytes or any(each.packets.mode is PacketMode.WHOLE for each in self._feeds),
             self._connections.kept,
             any(each.packets.wants_tcp for each in self._feeds),
+            any(each.packets.wants_tcp and each.wants_every_packet for each in self._feeds),
             bool(self._feeds),
             next((each.packets.expression for each in self._sessions if each.subscriptions), ""),
         )

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podmirror_agent.budget import Budget
-from podmirror_agent.connection import Shed
+from podmirror_agent.connection import Shed, endpoint
 from podmirror_agent.digests import Digests
 from podmirror_agent.fastpath import Run
 from podmirror_agent.outbox import Outbox
-from podmirror_agent.packetfeed import PacketFeed
+from podmirror_agent.packetfeed import PacketFeed, PacketMode
 from podmirror_agent.sample import in_sample
+from podmirror_agent.segment import Fragment, Segment, Undecoded
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened, Timed
 from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
@@ -159,6 +160,26 @@ class Session:
     def samples(self, opened: Opened) -> bool:
         """Whether a connection is in this session's sample."""
         return in_sample(opened.initiator, opened.responder, self._sample)
+
+    @property
+    def wants_every_packet(self) -> bool:
+        """Whether packets are not narrowed by the subscribed ports to those of TCP."""
+        return EVERY_PORT in self.ports or bool(self.packets.expression)
+
+    def wants_packet(self, decoded: Segment | Fragment | Undecoded) -> bool:
+        """Whether a packet is among those that the session asked for.
+
+        What nobody can tell the port of, a fragment for one, may be of any connection, and so it is.
+        """
+        if decoded is Undecoded.NOT_TCP:
+            return self.packets.mode is PacketMode.OTHERS or self.wants_every_packet
+        if not self.packets.wants_tcp or not isinstance(decoded, Segment):
+            return self.packets.wants_tcp
+        source = endpoint((decoded.source, decoded.source_port))
+        destination = endpoint((decoded.destination, decoded.destination_port))
+        return (
+            self.request_for(source.port) is not None or self.request_for(destination.port) is not None
+        ) and in_sample(source, destination, self._sample)
 
     def count_sampled_out(self) -> None:
         """Count a connection that is not."""

@@ -75,7 +75,7 @@ _OPTIONS = [
         "--write",
         "file_written",
         metavar="FILE",
-        help="Write the packets, of every protocol, to this pcapng file (- for stdout, into a pipe).",
+        help="Write the packets to this pcapng file (- for stdout, into a pipe): of every protocol, or of TCP on -p.",
     ),
     click.option(
         "--snaplen",

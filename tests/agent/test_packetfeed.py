@@ -8,8 +8,18 @@ from podmirror_agent.outbox import PACKETS_SHARE
 from podmirror_agent.packet import CapturedPacket, Way
 from podmirror_agent.segment import Link
 from podmirror_wire.errors import ProtocolError
-from podmirror_wire.frames import AnyFrame, Data, Interface, Options, Packet, Refused, Subscribe, Subscribed
-from podmirror_wire.values import Direction
+from podmirror_wire.frames import (
+    AnyFrame,
+    Data,
+    Interface,
+    Opened,
+    Options,
+    Packet,
+    Refused,
+    Subscribe,
+    Subscribed,
+)
+from podmirror_wire.values import EVERY_PORT, Direction
 from tests.agent import packets
 from tests.agent.packets import CLIENT, ETH0, POD
 from tests.agent.rings import Ring
@@ -60,7 +70,7 @@ def stage() -> Stage:
 
 
 def test_packets_come_whole(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     seen = [*conversation(), captured(DNS)]
 
     stage.see_packets(*seen)
@@ -74,7 +84,7 @@ def test_packets_come_whole(stage):
 
 
 def test_packets_come_whole_from_a_ring(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     seen = [*conversation(), captured(DNS)]
 
     Ring().give(stage.mirror, seen, 0.0)
@@ -83,7 +93,7 @@ def test_packets_come_whole_from_a_ring(stage):
 
 
 def test_headers_hold_no_payload_and_name_its_place(stage):
-    session = stage.session(80, packets="headers", responder="bytes")
+    session = stage.session(EVERY_PORT, packets="headers", responder="bytes")
 
     stage.see_packets(*conversation(), captured(DNS))
 
@@ -103,7 +113,7 @@ def test_headers_hold_no_payload_and_name_its_place(stage):
 
 
 def test_last_packet_of_a_connection_has_a_place_and_what_follows_has_none(stage):
-    session = stage.session(80, packets="headers")
+    session = stage.session(EVERY_PORT, packets="headers")
 
     stage.see_packets(*conversation(), conversation()[3])
 
@@ -113,7 +123,7 @@ def test_last_packet_of_a_connection_has_a_place_and_what_follows_has_none(stage
 
 
 def test_retransmission_behind_a_fin_has_the_place_of_the_first(stage):
-    session = stage.session(80, packets="headers", responder="bytes")
+    session = stage.session(EVERY_PORT, packets="headers", responder="bytes")
 
     stage.see_packets(*conversation()[:6], conversation()[4])
 
@@ -123,7 +133,7 @@ def test_retransmission_behind_a_fin_has_the_place_of_the_first(stage):
 
 
 def test_late_join_has_a_place_from_its_first_payload(stage):
-    session = stage.session(80, packets="headers")
+    session = stage.session(EVERY_PORT, packets="headers")
 
     stage.see_packets(*conversation()[3:4])
 
@@ -131,12 +141,61 @@ def test_late_join_has_a_place_from_its_first_payload(stage):
     assert (cut.connection, cut.offset, cut.payload) == (1, 0, len(SECRET))
 
 
-def test_connections_of_other_ports_have_no_place(stage):
-    session = stage.session(8080, packets="headers")
+@pytest.mark.parametrize("mode", ["whole", "headers"])
+def test_ports_choose_packets_too(stage, mode):
+    session = stage.session(8080, 8443, packets=mode)
+    asked, answered = (8443, 40000), (40000, 8080)
 
-    stage.see_packets(*conversation())
+    stage.see_packets(*conversation(), tcp(*asked), captured(DNS), tcp(*answered))
 
-    assert {frame.connection for frame in sent(stage.frames(session))} == {0}
+    wanted = [tcp(*asked), tcp(*answered)]
+    assert [each.packet for each in sent(stage.frames(session))] == [bytes(each.packet) for each in wanted]
+    assert stage.mirror.interest.packets
+    assert not stage.mirror.interest.everything
+
+
+def test_beside_ports_a_filter_names_what_is_not_tcp(stage):
+    session = stage.session(8080, packets="whole", filter="tcp or udp")
+
+    stage.see_packets(*conversation(), captured(DNS))
+
+    assert [each.packet for each in sent(stage.frames(session))] == [DNS]
+    assert stage.mirror.interest.everything
+
+
+def test_fragments_may_be_of_any_port(stage):
+    session = stage.session(8080, packets="whole")
+    fragment = captured(packets.ethernet(packets.ipv4(CLIENT, POD, bytes(16), fragment=0x2002)))
+
+    stage.see_packets(fragment)
+
+    assert len(sent(stage.frames(session))) == 1
+
+
+@pytest.mark.parametrize("port", [EVERY_PORT, 80])
+def test_packets_are_of_the_sample_both_ways_and_after_the_end(stage, port):
+    session = stage.session(port, packets="whole", sample="0.3")
+    pairs = [(client, 80) for client in range(40000, 40100)]
+    seen = [
+        each
+        for pair in pairs
+        for each in (
+            tcp(*pair, sequence=99, flags="S"),
+            tcp(*pair[::-1], sequence=499, acknowledgment=100, flags="SA"),
+            tcp(*pair, sequence=100, acknowledgment=500),
+            tcp(*pair[::-1], sequence=500, acknowledgment=100, flags="RA"),
+            tcp(*pair[::-1], sequence=500, acknowledgment=100, flags="RA"),
+        )
+    ]
+
+    stage.see_packets(*seen)
+
+    frames = stage.frames(session)
+    sampled = {frame.initiator.port for frame in frames if isinstance(frame, Opened)}
+    assert 10 < len(sampled) < 60
+    assert [frame.packet for frame in sent(frames)] == [
+        bytes(each.packet) for index, each in enumerate(seen) if pairs[index // 5][0] in sampled
+    ]
 
 
 def test_others_are_packets_that_are_not_tcp(stage):
@@ -149,7 +208,7 @@ def test_others_are_packets_that_are_not_tcp(stage):
 
 
 def test_sessions_get_what_each_wants(stage):
-    whole, none = stage.session(80, packets="whole"), stage.session(80)
+    whole, none = stage.session(EVERY_PORT, packets="whole"), stage.session(80)
 
     stage.see_packets(*conversation())
 
@@ -167,7 +226,7 @@ def test_no_packet_before_the_first_subscription(stage):
 
 
 def test_broadcasts_open_no_connection_and_are_sent(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     odd = [each._replace(packet_type=3) for each in conversation()[:4]]
 
     stage.see_packets(*odd)
@@ -176,7 +235,7 @@ def test_broadcasts_open_no_connection_and_are_sent(stage):
 
 
 def test_packets_are_cut_to_the_snaplen(stage):
-    session = stage.session(80, packets="whole", snaplen="60")
+    session = stage.session(EVERY_PORT, packets="whole", snaplen="60")
 
     stage.see_packets(conversation()[3])
 
@@ -186,7 +245,7 @@ def test_packets_are_cut_to_the_snaplen(stage):
 
 
 def test_tag_that_the_kernel_took_off_is_put_back(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
 
     stage.see_packets(captured(DNS, tag=b"\x81\x00\x00\x05"))
 
@@ -196,7 +255,7 @@ def test_tag_that_the_kernel_took_off_is_put_back(stage):
 
 
 def test_interface_with_another_kind_of_link_is_told_again(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     tunnelled = captured(DNS[14:])._replace(link=Link.RAW)
 
     stage.see_packets(captured(DNS), tunnelled)
@@ -207,7 +266,7 @@ def test_interface_with_another_kind_of_link_is_told_again(stage):
 
 def test_packets_without_room_are_counted_and_named_by_the_next():
     stage = Stage(budget=PACKETS_SHARE * 4000)
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     large = captured(packets.ethernet(packets.ipv4(CLIENT, POD, bytes(300_000)[:60_000], protocol=17)))
 
     stage.see_packets(*[large] * 20, *[captured(DNS)] * 3, *[large] * 2)
@@ -223,7 +282,7 @@ def test_packets_without_room_are_counted_and_named_by_the_next():
 
 
 def test_drops_of_the_kernel_are_named_by_the_next_packet(stage):
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     session.packets.receive_drops(7)
 
     stage.see_packets(captured(DNS), captured(DNS))
@@ -235,7 +294,7 @@ def test_drops_of_the_kernel_are_named_by_the_next_packet(stage):
 
 def test_waiting_packets_are_given_back_with_the_session():
     stage = Stage()
-    session = stage.session(80, packets="whole")
+    session = stage.session(EVERY_PORT, packets="whole")
     large = captured(packets.ethernet(packets.ipv4(CLIENT, POD, bytes(60_000), protocol=17)))
 
     stage.see_packets(*[large] * 30)
@@ -271,7 +330,7 @@ def test_sessions_share_one_filter(stage):
 
 
 def test_place_of_a_packet_is_a_frame_as_any_other(stage):
-    session = stage.session(80, packets="headers")
+    session = stage.session(EVERY_PORT, packets="headers")
     stage.see_packets(*conversation()[:4])
 
     packet = sent(stage.frames(session))[-1]

@@ -10,7 +10,7 @@ FROM debian:trixie-slim AS build
 # A proxy's certificate, for builds behind one; unset elsewhere.
 ARG PIP_CERT
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev python3-pip
-RUN pip install --break-system-packages --no-cache-dir --no-compile --no-deps --target /agent "scapy==2.8.0" "h11==0.16.0" "httptools==0.9.0" \
+RUN pip install --break-system-packages --no-cache-dir --no-compile --no-deps --target /agent "scapy==2.8.0" "h11==0.16.0" "httptools==0.9.0" "google-re2==1.1.20251105" \
  # Only scapy's core is imported; its dissectors, tests and tools are two thirds of its size.
  && rm -rf /agent/bin /agent/share /agent/scapy/contrib /agent/scapy/tools /agent/scapy/modules /agent/scapy/asn1fields.txt
 RUN pip install --break-system-packages --no-cache-dir "mypy[mypyc]==2.4.1"

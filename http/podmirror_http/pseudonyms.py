@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
+from typing import Protocol
 
 KEY_BYTES = 32
 
@@ -13,6 +15,24 @@ _LINE_END = re.compile(rb"\r?\n[ \t]?|\r")
 
 _LEAST_MARKED_BYTES = len(MARK) + 8
 """Shorter stand-ins are all digest: with the mark too many of them would be the same."""
+
+
+class Found(Protocol):
+    """A match of a pattern."""
+
+    def span(self, group: int, /) -> tuple[int, int]:
+        """Give where a group stands; (-1, -1) if it has no part in the match."""
+
+
+class Pattern(Protocol):
+    """A pattern over bytes, Python's own or RE2's."""
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+
+    def finditer(self, text: bytes, start: int, end: int, /) -> Iterator[Found]:
+        """Find one match after another between two places."""
 
 
 class Pseudonyms:
@@ -79,7 +99,7 @@ class Redacted:
             stand_in[found.start() : found.end()] = found[0]
         self._text[start:end] = stand_in
 
-    def replace_matches(self, pattern: re.Pattern[bytes], end: int | None = None) -> None:
+    def replace_matches(self, pattern: Pattern, end: int | None = None) -> None:
         """Replace a pattern's groups, or the whole of each match if it has none, up to an end."""
         groups = range(1, pattern.groups + 1) if pattern.groups else (0,)
         for found in pattern.finditer(self.original, 0, len(self.original) if end is None else end):

@@ -2,7 +2,8 @@
 
 Redacted by default are the values of fields that carry credentials, a token behind the word Bearer wherever it stands (RFC
 6750), and a query's access_token and its like. The scheme of Authorization, the names of cookies and the attributes of
-Set-Cookie stay. Rules add fields, JSON paths in bodies, and regular expressions for both.
+Set-Cookie stay. Rules add fields, JSON paths in bodies, and regular expressions for both. Those are the user's and run beside
+the target, so RE2 matches them: in Python's own engine one such as `(a+)+b` would hold up the whole agent.
 
 A head is read twice, once by httptools and once here, where each field's bytes stand. Where the two do not agree the head is
 not redacted but refused, and must be left out.
@@ -10,12 +11,12 @@ not redacted but refused, and must be left out.
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from podmirror_http.echoes import Echoes
 from podmirror_http.events import Fields, RequestHead, ResponseHead
 from podmirror_http.jsonpath import Path, parse_path
-from podmirror_http.pseudonyms import KEY_BYTES, Pseudonyms, Redacted
+from podmirror_http.pseudonyms import KEY_BYTES, Pattern, Pseudonyms, Redacted
 
 SECRET_FIELDS = frozenset(
     {
@@ -69,7 +70,7 @@ class Rules:
     fields: frozenset[str] = frozenset()
     """In small letters."""
     paths: tuple[Path, ...] = ()
-    patterns: tuple[re.Pattern[bytes], ...] = field(default=())
+    patterns: tuple[Pattern, ...] = ()
     """Whose groups are replaced, or all that they match if they have none."""
 
     @classmethod
@@ -81,7 +82,7 @@ class Rules:
         """
         fields: set[str] = set()
         paths: list[Path] = []
-        patterns: list[re.Pattern[bytes]] = []
+        patterns: list[Pattern] = []
         for text in texts:
             kind, _, rest = text.partition(":")
             try:
@@ -90,16 +91,30 @@ class Rules:
                 elif kind == "json":
                     paths.append(parse_path(rest))
                 elif kind == "re" and rest:
-                    patterns.append(re.compile(rest.encode()))
+                    patterns.append(_compiled(rest))
                 else:
                     raise BadRules(f"the rule {text!r} is none of header:NAME, json:$.path and re:PATTERN")
-            except re.error as error:
-                raise BadRules(f"the pattern {rest!r} cannot be read: {error}") from None
             except BadRules:
                 raise
             except ValueError as error:
                 raise BadRules(str(error)) from None
         return cls(frozenset(fields), tuple(paths), tuple(patterns))
+
+
+def _compiled(pattern: str) -> Pattern:
+    import re2  # 1.5 MB that only such a rule needs
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled: Pattern = re2.compile(pattern.encode(), options)
+    except re2.error as error:
+        why = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise BadRules(
+            f"the pattern {pattern!r} cannot be read: {why}; patterns are RE2's, "
+            "which has no look-around and no back-references"
+        ) from None
+    return compiled
 
 
 def parse_option(text: str) -> tuple[bytes, Rules]:

@@ -106,6 +106,14 @@ def test_a_pattern_is_replaced():
     assert b"4111" not in redacted
 
 
+def test_no_pattern_takes_more_than_linear_time():
+    redaction = body(r"re:(a+)+b|(a|a)*c")
+    content = b"a" * 100_000
+    redaction.receive_content(content)
+
+    assert redaction.receive_end() == [content]
+
+
 @pytest.mark.parametrize(
     "headers", [(("Content-Encoding", "gzip"),), (("Transfer-Encoding", "gzip, chunked"),)]
 )

@@ -116,7 +116,9 @@ def test_trailers_are_redacted_as_fields():
     assert b"secret" not in redacted
 
 
-@pytest.mark.parametrize("rule", ["", "header:", "header:a b", "json:token", "re:", "re:(", "cookie:x"])
+@pytest.mark.parametrize(
+    "rule", ["", "header:", "header:a b", "json:token", "re:", "re:(", "re:(?<=card=)1", "cookie:x"]
+)
 def test_a_rule_that_is_none_is_refused(rule):
     with pytest.raises(BadRules):
         Rules.parse([rule])

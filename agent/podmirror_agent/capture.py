@@ -55,8 +55,8 @@ BLOCKS_PER_WAKE_UP = 8
 
 _RING_REQUEST = struct.Struct("@7I")
 _BLOCK = struct.Struct(
-    "@IIIII"
-)  # version, offset to private area, status, packets, offset to the first packet
+    "@IIIIII"
+)  # version, offset to private area, status, packets, offset to the first packet, bytes
 _BLOCK_STATUS_OFFSET = 8
 _STATUS = struct.Struct("@I")
 _PACKET = struct.Struct(
@@ -146,20 +146,35 @@ class Capture:
         """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
         return why_not(compile_expression, expression)
 
-    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[int]:
         """Give the blocks that are ready to the mirror, at most `BLOCKS_PER_WAKE_UP` of them; `now` is monotonic seconds.
 
-        Yields after each block, while what the mirror's sessions have of it in their outboxes may still refer to the ring.
+        Blocks that together hold no more than one can are given as one. Yields how much they hold, in bytes, while what the
+        mirror's sessions have of them in their outboxes may still refer to the ring.
         """
-        for _ in range(BLOCKS_PER_WAKE_UP):
-            start = self._block * BLOCK_BYTES
-            _, _, status, count, first = _BLOCK.unpack_from(self._ring, start)
-            if not status & _TP_STATUS_USER:
-                return
-            mirror.receive_block(self._ring, self._view, start + first, count, self.packet_at, now)
-            yield
-            _STATUS.pack_into(self._ring, start + _BLOCK_STATUS_OFFSET, _TP_STATUS_KERNEL)
-            self._block = (self._block + 1) % self._blocks
+        left = min(BLOCKS_PER_WAKE_UP, self._blocks)
+        while left and (ready := self._ready(left)):
+            blocks = [block for block, _ in ready]
+            mirror.receive_blocks(self._ring, self._view, blocks, self.packet_at, now)
+            yield sum(size for _, size in ready)
+            for _ in ready:
+                start = self._block * BLOCK_BYTES
+                _STATUS.pack_into(self._ring, start + _BLOCK_STATUS_OFFSET, _TP_STATUS_KERNEL)
+                self._block = (self._block + 1) % self._blocks
+            left -= len(ready)
+
+    def _ready(self, most: int) -> list[tuple[tuple[int, int], int]]:
+        """Give the next blocks that are ready, as places of their first packets, numbers of packets, and sizes in bytes."""
+        ready: list[tuple[tuple[int, int], int]] = []
+        room = BLOCK_BYTES
+        while len(ready) < most:
+            start = (self._block + len(ready)) % self._blocks * BLOCK_BYTES
+            _, _, status, count, first, size = _BLOCK.unpack_from(self._ring, start)
+            room -= size
+            if not status & _TP_STATUS_USER or (ready and room < 0):
+                break
+            ready.append(((start + first, count), size))
+        return ready
 
     def packet_at(self, position: int) -> CapturedPacket | None:
         """Give the packet at a position of the ring; None for one that is not for us.

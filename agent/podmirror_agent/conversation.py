@@ -32,7 +32,7 @@ from podmirror_wire.frames import (
 
 if TYPE_CHECKING:
     from podmirror_agent.mirror import Mirror
-    from podmirror_agent.server import PacketSource
+    from podmirror_agent.reading import PacketSource
 
 log = logging.getLogger(__name__)
 

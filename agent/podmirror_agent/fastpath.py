@@ -7,7 +7,8 @@ ends, holes, options and extension headers, fragments, VLAN tags, other interfac
 
 Bytes of one direction that follow each other become one `Run`, and each run becomes one frame. A run ends when the other
 direction speaks, so that whoever reads the frames sees the turns of the conversation, or when the careful way has something to
-tell of the connection. A block's runs and events stand in one list, in the order in which they happened.
+tell of the connection. Runs and events of the blocks that are read at a time stand in one list, in the order in which they
+happened.
 
 What is passed by here must not be seen by anyone: an acknowledgment of bytes that the capture has not seen is evidence of a
 loss, and goes the careful way.
@@ -74,28 +75,31 @@ class Run:
 
 Happened = list[Run | ConnectionEvent]
 
+Block = tuple[int, int]
+"""Of the ring: the place of its first packet, in bytes, and how many packets it has."""
+
 
 def walk(
     ring: mmap,
     view: memoryview,
-    position: int,
-    count: int,
+    block: Block,
     flows: dict[bytes, Stream],
     now: float,
     careful: Callable[[int], list[ConnectionEvent]],
-) -> Happened:
-    """Read the packets of a block of the ring, and give what happened.
+    happened: Happened,
+) -> None:
+    """Read the packets of a block of the ring, and add what happened.
 
     Args:
         ring: The mapped ring.
         view: The same; what is taken from it is valid until the block is given back.
-        position: Of the block's first packet, bytes into the ring.
-        count: Packets in the block.
+        block: Where they are.
         flows: Streams by source address, destination address and both ports, as they stand in the packet.
         now: Monotonic seconds.
         careful: Takes the position of a packet that is not for this way.
+        happened: In the blocks before this one, while none of it was told to anyone.
     """
-    happened: Happened = []
+    position, count = block
     read_packet = _PACKET.unpack_from
     read_ipv4 = _IPV4.unpack_from
     read_ipv6 = _IPV6.unpack_from
@@ -171,4 +175,3 @@ def walk(
                     continue
         happened += careful(position)
         position += following
-    return happened

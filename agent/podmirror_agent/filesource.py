@@ -73,7 +73,7 @@ class FileSource:
         """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
         return OfflineFilter(expression).why_not()
 
-    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:  # noqa: ARG002  # the file has a time of its own
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[int]:  # noqa: ARG002  # the file has a time of its own
         """Give the batch that is due to the mirror."""
         os.read(self._wake_read, 1)
         for packet in self._batch:
@@ -83,7 +83,7 @@ class FileSource:
             mirror.expire(self._now)
             mirror.receive_packets((packet,), self._now)
         self._batch = []
-        yield
+        yield 0
         self._taken.set()
 
     def drops(self) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from podmirror_agent.budget import Budget
 from podmirror_agent.connection import ConnectionEvent, Moment, Shed
 from podmirror_agent.connections import Connections
-from podmirror_agent.fastpath import Run, walk
+from podmirror_agent.fastpath import Block, Happened, Run, walk
 from podmirror_agent.fragments import Fragments
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
@@ -146,22 +146,20 @@ class Mirror:
             self._pod_time = packet.pod_time
             self._take_packet(packet, now)
 
-    def receive_block(
+    def receive_blocks(
         self,
         ring: mmap,
         view: memoryview,
-        position: int,
-        count: int,
+        blocks: list[Block],
         packet_at: Callable[[int], CapturedPacket | None],
         now: float,
     ) -> None:
-        """Take a block of the capture's ring.
+        """Take blocks of the capture's ring, one behind the other.
 
         Args:
             ring: The mapped ring.
             view: The same. Outboxes may refer to it afterwards, until `Outbox.keep` was called.
-            position: Of the block's first packet, bytes into the ring.
-            count: Packets in the block.
+            blocks: Where they are.
             packet_at: Gives the packet at a position; None for one of a kind that is not captured.
             now: Monotonic seconds.
         """
@@ -180,11 +178,14 @@ class Mirror:
                 self._take_packet(packet, now)
             return []
 
-        self._packets += count
-        if self.interest.packets:  # each packet goes to a session as it is, so none goes the short way
-            walk(ring, view, position, count, {}, now, recording)
-            return
-        for each in walk(ring, view, position, count, self._connections.table.flows, now, careful):
+        self._packets += sum(count for _, count in blocks)
+        # Where packets go to sessions as they are, none goes the short way.
+        flows = {} if self.interest.packets else self._connections.table.flows
+        take = recording if self.interest.packets else careful
+        happened: Happened = []
+        for block in blocks:
+            walk(ring, view, block, flows, now, take, happened)
+        for each in happened:
             if isinstance(each, Run):
                 if each.stream.run is each:
                     each.stream.run = None

@@ -14,12 +14,12 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from podmirror_agent.conversation import FAREWELL_SECONDS, READ_BYTES, Conversation
 from podmirror_agent.governor import PERIOD_SECONDS, Governor
-from podmirror_agent.mirror import Interest, Mirror
+from podmirror_agent.mirror import Mirror
+from podmirror_agent.reading import PacketSource, Reading
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import AnyFrame, Refused, Resume
@@ -38,28 +38,6 @@ MAX_CONVERSATIONS = 16
 """At a time, strangers included: each holds a few buffers until it authenticates."""
 
 _LOST = "the layer was lost, and none came back"
-
-
-class PacketSource(Protocol):
-    """What `Capture` offers; tests put packets of their own in its place."""
-
-    def fileno(self) -> int:
-        """Give the descriptor that turns readable when there are packets."""
-
-    def set_interest(self, interest: Interest) -> None:
-        """Let packets of this interest through."""
-
-    def why_not(self, expression: str) -> str:
-        """Say why packets cannot be filtered by a tcpdump expression; nothing if they can."""
-
-    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
-        """Give the packets that are there to the mirror, and stop after each block of them, whose memory is then given back."""
-
-    def drops(self) -> int:
-        """Count the packets that were lost before they could be read."""
-
-    def close(self) -> None:
-        """Let go of everything."""
 
 
 class Server:
@@ -107,7 +85,8 @@ class Server:
         loop = asyncio.get_running_loop()
         self._reason = loop.create_future()
         loop.set_exception_handler(self._receive_fault)
-        loop.add_reader(self._capture.fileno(), self._read_capture)
+        reading = Reading(self._capture, self._mirror, self._write_output)
+        reading.begin()
         if self._max_age < float("inf"):
             loop.call_later(self._max_age, self.stop, f"the maximum age of {self._max_age:g} s was reached")
         self._await_layer("no layer connected")
@@ -116,7 +95,7 @@ class Server:
             asyncio.create_task(self._tick(), name="tick"),
         ]
         if self._cores is not None:
-            working.append(asyncio.create_task(self._keep_to_budget(self._cores), name="budget"))
+            working.append(asyncio.create_task(self._keep_to_budget(self._cores, reading), name="budget"))
         for task in working:
             task.add_done_callback(self._receive_end_of_work)
         try:
@@ -126,7 +105,7 @@ class Server:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
             listener.close()
-            loop.remove_reader(self._capture.fileno())
+            reading.end()
             told = self._reason.done() and not self._reason.cancelled() and self._reason.exception() is None
             await self._say_farewell(self._reason.result() if told else "a fault of the agent's own")
             self._capture.close()
@@ -152,10 +131,6 @@ class Server:
         if error is not None and not self._reason.done():
             self._reason.set_exception(error)
 
-    def _read_capture(self) -> None:
-        for _ in self._capture.read_into(self._mirror, asyncio.get_running_loop().time()):
-            self._write_output()
-
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(LEDGER_SECONDS)
@@ -164,7 +139,7 @@ class Server:
                 conversation.send_ledger()
             self._write_output()
 
-    async def _keep_to_budget(self, cores: float) -> None:
+    async def _keep_to_budget(self, cores: float, reading: Reading) -> None:
         loop = asyncio.get_running_loop()
         governor = Governor(cores, time.process_time(), loop.time())
         drops = self._capture.drops()
@@ -180,9 +155,8 @@ class Server:
                 self._capture.set_interest(self._mirror.interest)
                 self._write_output()
             if verdict.pause:
-                loop.remove_reader(self._capture.fileno())
+                reading.pause(verdict.pause)
                 await asyncio.sleep(verdict.pause)
-                loop.add_reader(self._capture.fileno(), self._read_capture)
 
     def _write_output(self) -> None:
         for conversation in self._conversations:

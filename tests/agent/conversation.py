@@ -42,11 +42,11 @@ class FakeSource:
         assert not self.closed, "the filter of a closed capture was set"
         self.ports.append(interest.ports)
 
-    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[int]:
         os.read(self._read_end, 1)
         packets, self._packets = self._packets, []
         mirror.receive_packets(packets, now)
-        yield
+        yield 0
 
     def drops(self) -> int:
         assert not self.closed, "a closed capture was asked for its drops"

@@ -32,7 +32,7 @@ class _Source(FakeSource):
             segments = [*talk.handshake(), *(talk.says(bytes(BYTES // 9)) for _ in range(9))]
             self.put(*(packets.captured(each, Way.EITHER) for each in segments))
 
-    def read_into(self, mirror: Mirror, now: float) -> Iterator[None]:
+    def read_into(self, mirror: Mirror, now: float) -> Iterator[int]:
         yield from super().read_into(mirror, now)
         asyncio.get_running_loop().call_soon(say, "packets were read")
 

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from mmap import mmap
 
+from podmirror_agent.fastpath import Block
 from podmirror_agent.packet import CapturedPacket
 
 
@@ -11,17 +12,18 @@ class Recorder:
     def __init__(self) -> None:
         self.packets: list[CapturedPacket] = []
 
-    def receive_block(
+    def receive_blocks(
         self,
         ring: mmap,
         view: memoryview,
-        position: int,
-        count: int,
+        blocks: list[Block],
         packet_at: Callable[[int], CapturedPacket | None],
         now: float,
     ) -> None:
-        for _ in range(count):
-            packet = packet_at(position)
-            if packet is not None:
-                self.packets.append(packet)
-            position += struct.unpack_from("@I", ring, position)[0]
+        for first, count in blocks:
+            position = first
+            for _ in range(count):
+                packet = packet_at(position)
+                if packet is not None:
+                    self.packets.append(packet)
+                position += struct.unpack_from("@I", ring, position)[0]

@@ -15,7 +15,7 @@ _LOOPBACK = 1
 
 
 class Ring:
-    """One block of a ring, read again and again."""
+    """Two blocks of a ring, read together, again and again."""
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, SIZE)
@@ -25,13 +25,15 @@ class Ring:
         """Packets that were asked for one by one."""
 
     def give(self, mirror: Mirror, packets: list[CapturedPacket], now: float) -> None:
-        """Let the mirror read these packets as a block; what it keeps of the ring afterwards is overwritten."""
-        position = 0
+        """Let the mirror read these packets, a half of them in each block; what it keeps of the ring is overwritten later."""
         self._packets.clear()
-        for packet in packets:
-            self._packets[position] = packet
-            position += self._put(position, packet)
-        mirror.receive_block(self.memory, self.view, 0, len(packets), self._packet_at, now)
+        half = len(packets) // 2
+        blocks = [
+            self._put_block(start, part)
+            for start, part in ((SIZE // 2, packets[:half]), (0, packets[half:]))
+            if part
+        ]
+        mirror.receive_blocks(self.memory, self.view, blocks, self._packet_at, now)
 
     def overwrite(self) -> None:
         """Do what the kernel does with a block that was given back."""
@@ -40,6 +42,13 @@ class Ring:
     def _packet_at(self, position: int) -> CapturedPacket | None:
         self.careful.append(self._packets[position])
         return self._packets[position]
+
+    def _put_block(self, start: int, packets: list[CapturedPacket]) -> tuple[int, int]:
+        position = start
+        for packet in packets:
+            self._packets[position] = packet
+            position += self._put(position, packet)
+        return start, len(packets)
 
     def _put(self, position: int, packet: CapturedPacket) -> int:
         captured = len(packet.packet)

@@ -7,6 +7,9 @@ alone decides, and the handshake where both ports are subscribed.
 
 Where every connection is wanted, the handshake decides. Of a connection whose beginning was not seen nothing is certain: the
 lower port is taken for the service's, since clients get theirs from the upper range (RFC 6335, 6).
+
+What goes from an end to itself has no responder: a socket that was connected to its own port, or a forged packet, which the
+pod's kernel drops and a capture sees nevertheless.
 """
 
 from podmirror_agent.packet import Way
@@ -21,6 +24,8 @@ def direction_of(
     segment: Segment, way: Way, ports: frozenset[int], table: ConnectionTable
 ) -> Direction | None:
     """Give the direction of a segment in its connection; None if that belongs to none of these ports."""
+    if segment.source_port == segment.destination_port and segment.source == segment.destination:
+        return None
     if EVERY_PORT in ports:
         return _direction_of_any(segment, table)
     to_port = segment.destination_port in ports

@@ -4,12 +4,13 @@ import pytest
 
 from podmirror_agent.connections import (
     EXPIRY_INTERVAL_SECONDS,
+    HANDSHAKE_SECONDS,
     IDLE_SECONDS,
     TOMBSTONE_SECONDS,
 )
 from podmirror_agent.packet import Way
 from podmirror_wire.frames import Closed, Data, Ended, Opened
-from podmirror_wire.values import CloseReason, Endpoint
+from podmirror_wire.values import EVERY_PORT, CloseReason, Endpoint
 from tests.agent.packets import CLIENT, LO, POD, End, Talk
 from tests.agent.watch import POD_TIME, TO_INITIATOR, TO_RESPONDER, Watch, finished, opened
 
@@ -205,3 +206,14 @@ def test_connection_that_shows_on_two_interfaces_is_one(watch, talk):
         Ended(1, TO_INITIATOR, 3),
         finished(),
     ]
+
+
+@pytest.mark.parametrize("way", [Way.INCOMING, Way.EITHER], ids=str)
+def test_what_goes_from_an_end_to_itself_is_nobodys(way):
+    """A forged packet that the kernel drops, or a socket that is connected to itself: it has no responder."""
+    for port in (80, EVERY_PORT):
+        watch, talk = Watch(port), Talk(End(POD, 80, 1), End(POD, 80, 1))
+
+        assert watch.see(*talk.handshake(), talk.says(b"me"), talk.fin(), way=way) == []
+        assert watch.wait(HANDSHAKE_SECONDS) == []
+        assert watch.tracked == 0

@@ -234,7 +234,10 @@ class Capture:
             try:
                 # By this socket, since the namespace that it was opened in may be another than the process's.
                 request = fcntl.ioctl(self._socket, _SIOCGIFNAME, _INTERFACE_REQUEST.pack(b"", interface))
-                self._names[interface] = _INTERFACE_REQUEST.unpack(request)[0].rstrip(b"\0").decode()
+                name = _INTERFACE_REQUEST.unpack(request)[0].rstrip(b"\0")
+                self._names[interface] = name.decode(
+                    errors="backslashreplace"
+                )  # Linux takes almost any bytes
             except OSError:  # it is gone already
                 self._names[interface] = f"if{interface}"
         return self._names[interface]

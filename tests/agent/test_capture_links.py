@@ -26,15 +26,17 @@ _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 """linux/if_tun.h."""
 
 
-@pytest.fixture
-def tunnel(wire: Namespaces) -> Iterator[int]:
+@pytest.fixture(params=[b"tun0"])
+def tunnel(request: pytest.FixtureRequest, wire: Namespaces) -> Iterator[int]:
     """A tun device in the pod's namespace: what is written to the descriptor comes in there, from its IP header on."""
     if not os.access("/dev/net/tun", os.W_OK):
         pytest.skip("there is no /dev/net/tun")
     with wire.target.entered():
         descriptor = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", b"tun0", _IFF_TUN | _IFF_NO_PI))
-    subprocess.run(wire.command(wire.target, "ip", "link", "set", "tun0", "up"), check=True)
+        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", request.param, _IFF_TUN | _IFF_NO_PI))
+    subprocess.run(
+        [*wire.command(wire.target, "ip", "link", "set", "dev"), os.fsdecode(request.param), "up"], check=True
+    )
     yield descriptor
     os.close(descriptor)
 
@@ -85,3 +87,16 @@ def test_packets_of_a_tunnel_are_captured_from_their_ip_header_on(wire, tunnel):
     assert [segment.payload for segment in segments[:2]] == [b"over a tunnel"] * 2
     assert len(seen[2].packet) == HEADERS_LENGTH
     assert segments[2].length == 1000
+
+
+@pytest.mark.parametrize("tunnel", [b"tun\xff\xfe"], indirect=True)
+def test_an_interface_whose_name_is_no_text_is_captured(wire, tunnel):
+    with wire.target.entered():
+        capture = Capture(47_000, blocks=16)
+    capture.set_interest(Interest(frozenset({80})))
+
+    os.write(tunnel, packets.ipv4("192.0.2.1", "192.0.2.2", packets.tcp(40000, 80, payload=b"hello")))
+    ((packet, _),) = read(capture, wire, 1)
+    capture.close()
+
+    assert packet.interface[1] == r"tun\xff\xfe"

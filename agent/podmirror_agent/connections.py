@@ -297,6 +297,8 @@ class Connections:
             self._end_in_silence(connection, now, events)
         else:
             self._silent_until[connection.number] = now + SILENCE_SECONDS
+            for each in connection.streams:
+                each.ready = False  # whatever comes next shows that the reset was ignored
 
     def _give_up_handshake(
         self, connection: Connection, reset: Direction | None, now: float, events: list[ConnectionEvent]

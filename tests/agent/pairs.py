@@ -27,6 +27,8 @@ class Pair:
         self.sessions = [mirror.add_session() for mirror in self.mirrors]
         self.decoders = [Decoder(), Decoder()]
         self.received: list[list[AnyFrame]] = [[], []]
+        self.now = 0.0
+        """For tests in which time passes."""
         for mirror, session in zip(self.mirrors, self.sessions, strict=True):
             mirror.receive_frame(session, Options({"responder": responder, "window": "10000000"}), 0)
             mirror.receive_frame(session, Subscribe(1, 80), 0)

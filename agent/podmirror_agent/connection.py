@@ -85,6 +85,8 @@ class Connection:
         """Of the initiator's SYN."""
         self.early: list[ConnectionEvent] = []
         """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
+        self.charged: int = 0
+        """What the table holds for it of the budget."""
         self._early_charge: int = 0
         """What that took from the budget."""
         self.reset: tuple[Direction, int] | None = None

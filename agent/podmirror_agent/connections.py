@@ -204,6 +204,7 @@ class Connections:
                 call = self._begin(segment, direction, interface, pod_time, now, UNKNOWN)
                 if call is not None:
                     call.state = State.FOREIGN
+                    self.table.settle(call)
             return None
         if connection is not None and connection.state is State.OPEN:
             return None  # whether the responder takes it for a new connection, its SYN-ACK will tell
@@ -270,6 +271,7 @@ class Connections:
 
     def _open(self, connection: Connection, events: list[ConnectionEvent]) -> None:
         connection.state = State.OPEN
+        self.table.settle(connection)
         events.append(connection.opened())
         events += connection.early
         connection.drop_early(self._budget)
@@ -339,6 +341,7 @@ class Connections:
     def _shed(self, connection: Connection, events: list[ConnectionEvent]) -> None:
         self._discard(connection)
         connection.state = State.SHED
+        self.table.settle(connection)
         events.append(Shed(connection.responder[1], 1, 0))
 
     def _receive_shed(

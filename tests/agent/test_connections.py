@@ -23,7 +23,7 @@ def test_a_connection_from_its_handshake_to_its_end(watch, talk):
     assert watch.see(talk.fin()) == [Ended(1, TO_RESPONDER, 9)]
     assert watch.see(talk.server_fin()) == [Ended(1, TO_INITIATOR, 6), finished()]
     assert watch.see(talk.ack()) == []
-    assert watch.budget.held == 0
+    assert watch.buffered == 0
 
 
 def test_a_connection_over_ipv6(watch):
@@ -205,4 +205,4 @@ def test_any_dialogue_gives_events_in_an_order_that_makes_sense(steps):
                     len(event.payload) if isinstance(event, Data) else event.length
                 )
     assert not open_numbers
-    assert watch.budget.held == 0
+    assert watch.buffered == 0

@@ -71,7 +71,7 @@ def test_fast_open_that_the_server_does_not_take(watch, talk):
 
 def test_fast_open_that_is_refused_opens_nothing(watch, talk):
     assert watch.see(talk.send(talk.client, "S", b"GET /"), talk.server_reset(sequence=0)) == []
-    assert watch.budget.held == 0
+    assert watch.buffered == 0
 
 
 def test_answer_that_rides_on_the_syn_ack(watch, talk):

@@ -60,7 +60,7 @@ def test_reset_that_was_obeyed_hands_on_what_was_parked(watch, talk):
     watch.see(*talk.handshake())
     talk.says(b"missed")
     watch.see(talk.says(b"parked"))
-    assert watch.budget.held == 6 + OVERHEAD_BYTES
+    assert watch.buffered == 6 + OVERHEAD_BYTES
 
     assert watch.see(talk.reset()) == []  # if the app's kernel missed those bytes, too, it ignores the reset
     assert watch.wait(SILENCE_SECONDS) == [
@@ -68,7 +68,7 @@ def test_reset_that_was_obeyed_hands_on_what_was_parked(watch, talk):
         Data(1, TO_RESPONDER, 6, b"parked"),
         Closed(1, CloseReason.RESET_BY_INITIATOR, 0),
     ]
-    assert watch.budget.held == 0
+    assert watch.buffered == 0
 
 
 def test_reset_behind_a_hole_is_forgotten_when_the_connection_goes_on(watch, talk):
@@ -194,7 +194,7 @@ def test_handshake_that_is_given_up_for_another_gives_back_what_it_held(watch, t
     again = Talk(End(CLIENT, 40000, 90_000), End(POD, 80, 70_000))
     watch.see(*again.handshake(), again.reset())
 
-    assert watch.budget.held == 0
+    assert watch.buffered == 0
 
 
 def test_reset_that_acknowledges_names_what_was_missed(watch, talk):

@@ -119,11 +119,11 @@ def test_shedding_gives_back_what_was_parked(watch, talk):
     watch.see(*talk.handshake())
     talk.says(b"missed")
     watch.see(talk.says(b"parked"))
-    assert watch.budget.held
+    assert watch.buffered
 
     watch.connections.keep(0)
 
-    assert watch.budget.held == 0
+    assert watch.buffered == 0
 
 
 def test_shed_connections_are_counted_for_the_layers_of_their_port(stage, talk):

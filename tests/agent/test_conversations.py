@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from podmirror_agent.connections import SILENCE_SECONDS
+from podmirror_agent.table import TOMBSTONE_BYTES
 from podmirror_wire.frames import AnyFrame, Closed, Data, Ended, Gap, Opened
 from podmirror_wire.values import CloseReason, Direction, GapReason
 from tests.agent.packets import CLIENT, POD, End, Talk
@@ -180,7 +181,7 @@ class Conversation:
         frames = self.frames
         if not frames or not isinstance(frames[-1], Closed):
             return
-        assert all(budget.held == 0 for budget in self.pair.budgets)
+        assert all(budget.held == TOMBSTONE_BYTES for budget in self.pair.budgets)
         if frames[-1].reason is CloseReason.END_MISSED:
             assert any(not side.fin_captured for side in self.sides)
             return

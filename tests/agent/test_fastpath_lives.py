@@ -1,6 +1,7 @@
 """The short way gives what the careful way gives, whatever befalls a connection: resets, silences, new ones on its ports."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,6 @@ from podmirror_agent.connections import SILENCE_SECONDS
 from podmirror_agent.fastpath import LARGE_BYTES
 from podmirror_agent.governor import ALL_KEPT
 from podmirror_agent.packet import CapturedPacket
-from podmirror_agent.segment import Segment
 from podmirror_agent.stream import MAX_WINDOW
 from podmirror_wire.frames import Closed, Credit, Data, Dismiss, Subscribe, Unsubscribe
 from podmirror_wire.values import CloseReason, Direction
@@ -17,6 +17,9 @@ from tests.agent import packets
 from tests.agent.packets import Talk
 from tests.agent.pairs import Pair, passing
 from tests.fuzzing import examples
+
+if TYPE_CHECKING:
+    from podmirror_agent.segment import Segment
 
 Step = CapturedPacket | Callable[[Pair], None]
 

@@ -2,6 +2,7 @@
 
 from podmirror_agent.connections import IDLE_SECONDS
 from podmirror_agent.packet import CapturedPacket, Way
+from podmirror_agent.table import CONNECTION_BYTES
 from podmirror_wire.frames import Closed, Data, Ended, Gap, Omitted, Subscribe, Subscribed
 from podmirror_wire.values import CloseReason, GapReason
 from tests.agent import packets
@@ -155,7 +156,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
         "gap_bytes": 5,
         "shed_connections": 0,
         "shed_bytes": 0,
-        "buffer_bytes": 0,
+        "buffer_bytes": CONNECTION_BYTES,
         "sampled_out_connections": 0,
         "cut_connections": 0,
         "cut_bytes": 0,
@@ -169,7 +170,7 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
 
 
 def test_ledger_counts_what_was_cut(talk):
-    stage = Stage(budget=3000)
+    stage = Stage(budget=2 * CONNECTION_BYTES)
     session = stage.session(80, window="1")
 
     stage.see(*talk.handshake(), talk.says(bytes(1001)), talk.says(bytes(2000)))

@@ -33,6 +33,11 @@ class Watch:
         return self.connections.expire(self.now)
 
     @property
+    def buffered(self) -> int:
+        """Bytes that are held of the budget, but for what the connections themselves take."""
+        return self.budget.held - self.connections.table.held
+
+    @property
     def tracked(self) -> int:
         return len(self.connections)
 

@@ -128,6 +128,29 @@ class Connection:
         budget.give(self._early_charge)
         self._early_charge = 0
 
+    def receive_answer(self, syn_ack: Segment, budget: Budget) -> None:
+        """Take the responder's SYN; what came with the initiator's counts only if the responder took it."""
+        self.streams[Direction.TO_INITIATOR].begin((syn_ack.sequence + 1) & 0xFFFFFFFF)
+        first = (self.initial_sequence + 1) & 0xFFFFFFFF
+        if self.early and syn_ack.acknowledgment == first:
+            self.drop_early(budget)
+            self.streams[Direction.TO_RESPONDER].begin(first)
+
+    def accepts_answer(self, segment: Segment) -> bool:
+        """Whether a segment of the initiator ends the handshake; one that acknowledges another SYN is refused."""
+        if not segment.flags & ACK:
+            return False
+        after = distance(segment.acknowledgment, self.streams[Direction.TO_INITIATOR].next)
+        return not self.was_answered or 0 <= after < MAX_WINDOW
+
+    def ends_handshake(self, reset: Segment, direction: Direction) -> bool:
+        """Whether a reset concerns the SYN, or the responder's (RFC 9293, 3.10.7.3 and 3.10.7.4), and not other segments."""
+        if direction is Direction.TO_RESPONDER:
+            return 0 <= distance(reset.sequence, self.initial_sequence) < MAX_WINDOW
+        if reset.flags & ACK and self.acknowledges_syn(reset.acknowledgment):
+            return True
+        return self.was_answered and reset.sequence == self.streams[Direction.TO_INITIATOR].next
+
     @property
     def was_answered(self) -> bool:
         """Whether the responder's SYN was seen, and not only what it says of another connection of these ports."""

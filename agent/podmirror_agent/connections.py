@@ -248,7 +248,7 @@ class Connections:
         stream = connection.streams[TO_RESPONDER]
         if direction is TO_INITIATOR:
             if segment.flags & SYN:
-                connection.streams[TO_INITIATOR].begin((segment.sequence + 1) & 0xFFFFFFFF)
+                connection.receive_answer(segment, self._budget)
                 if connection_class(connection.initiator[1]) >= self.kept:
                     self._shed(connection, events)
                     return False
@@ -264,7 +264,7 @@ class Connections:
             if segment.length:
                 connection.hold_early(segment, self._budget)
             return False
-        if not segment.flags & ACK:
+        if not connection.accepts_answer(segment):
             return False
         self._open(connection, events)
         return True
@@ -285,7 +285,8 @@ class Connections:
         events: list[ConnectionEvent],
     ) -> None:
         if connection.state is State.HANDSHAKE:
-            self._give_up_handshake(connection, direction, now, events)
+            if connection.ends_handshake(segment, direction):
+                self._give_up_handshake(connection, direction, now, events)
             return
         stream = connection.streams[direction]
         ahead = distance(segment.sequence, stream.next) if stream.next != UNKNOWN else 0

@@ -151,6 +151,7 @@ class Stream:
     def begin(self, sequence: int) -> None:
         """Set the sequence number of the first byte: that of the SYN plus one, or where a late join begins."""
         self.next = sequence
+        self.offset = 0
 
     @property
     def plain(self) -> bool:

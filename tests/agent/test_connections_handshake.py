@@ -154,3 +154,43 @@ def test_late_join_ignores_retransmissions_from_before(watch, talk):
     watch.see(talk.says(b"one"))
 
     assert watch.see(before) == []
+
+
+# What is not of this handshake.
+
+
+def test_acknowledgment_of_another_syn_opens_nothing(watch, talk):
+    syn, syn_ack, ack = talk.handshake()
+    stray = talk.segment(talk.client, "PA", b"no", acknowledgment=talk.server.next - 1000)
+
+    assert watch.see(syn, syn_ack, stray) == []
+    assert watch.see(ack) == [opened()]
+
+
+def test_resets_of_other_segments_do_not_end_a_handshake(watch, talk):
+    syn, syn_ack, ack = talk.handshake()
+    others = [
+        talk.segment(talk.server, "R", sequence=talk.server.next - 1000),
+        talk.segment(talk.server, "RA", sequence=7, acknowledgment=talk.client.next + 1000),
+        talk.reset(sequence=talk.client.next - 1000),
+    ]
+
+    assert watch.see(syn, syn_ack, *others) == []
+    assert watch.see(ack) == [opened()]
+
+
+@pytest.mark.parametrize("by", ["initiator", "responder"])
+def test_reset_after_the_syn_ack_ends_a_handshake(watch, talk, by):
+    watch.see(talk.syn(), talk.syn_ack())
+
+    watch.see(talk.reset() if by == "initiator" else talk.segment(talk.server, "R"))
+
+    assert watch.tracked == 0
+
+
+def test_bytes_with_a_syn_that_the_responder_does_not_take_are_withdrawn(watch, talk):
+    watch.see(talk.segment(talk.client, "S", b"for nobody"))
+    talk.syn()
+
+    assert watch.see(talk.syn_ack(), talk.says(b"GET /")) == [opened(), Data(1, TO_RESPONDER, 0, b"GET /")]
+    assert watch.buffered == 0

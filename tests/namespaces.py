@@ -99,22 +99,27 @@ def empty_namespaces() -> Iterator[Namespaces]:
 def namespaces() -> Iterator[Namespaces]:
     """Make both namespaces and what joins them, and remove them at the end."""
     with empty_namespaces() as made:
-        target_end = ("eth0", "address", TARGET_MAC, "netns", made.target.name)
-        client_end = ("eth0", "address", CLIENT_MAC, "netns", made.client.name)
-        ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
-        for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
-            inside = ("-n", namespace.name)
-            ip(*inside, "address", "add", f"{ipv4}/24", "dev", "eth0")
-            ip(*inside, "address", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
-            ip(*inside, "link", "set", "eth0", "up")
-        # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
-        for namespace, (_, peer), mac in (
-            (made.target, CLIENT_ADDRESSES, CLIENT_MAC),
-            (made.client, TARGET_ADDRESSES, TARGET_MAC),
-        ):
-            entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
-            ip("-n", namespace.name, "neighbour", "replace", *entry)
+        join(made)
         yield made
+
+
+def join(made: Namespaces) -> None:
+    """Make what joins them: an interface in each, with its addresses and the other end's."""
+    target_end = ("eth0", "address", TARGET_MAC, "netns", made.target.name)
+    client_end = ("eth0", "address", CLIENT_MAC, "netns", made.client.name)
+    ip("link", "add", *target_end, "type", "veth", "peer", *client_end)
+    for namespace, (ipv4, ipv6) in ((made.target, TARGET_ADDRESSES), (made.client, CLIENT_ADDRESSES)):
+        inside = ("-n", namespace.name)
+        ip(*inside, "address", "add", f"{ipv4}/24", "dev", "eth0")
+        ip(*inside, "address", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
+        ip(*inside, "link", "set", "eth0", "up")
+    # The first neighbour solicitation is often lost while the links come up, and its repetition takes a second.
+    for namespace, (_, peer), mac in (
+        (made.target, CLIENT_ADDRESSES, CLIENT_MAC),
+        (made.client, TARGET_ADDRESSES, TARGET_MAC),
+    ):
+        entry = (peer, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+        ip("-n", namespace.name, "neighbour", "replace", *entry)
 
 
 def _new_name(purpose: str) -> str:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_agent.packet import Way
-from podmirror_agent.segment import ACK, FIN, SYN, Segment
+from podmirror_agent.segment import ACK, FIN, RST, SYN, Segment
 from podmirror_agent.stream import (
+    MAX_PARKED_BYTES,
     MAX_WINDOW,
     UNKNOWN,
     End,
@@ -97,13 +98,35 @@ class Connection:
         """When its last packet came, monotonic seconds."""
         return max(self.streams[0].last_seen, self.streams[1].last_seen)
 
-    def passes_elsewhere(self, direction: Direction, interface: int, way: Way) -> bool:
-        """Whether packets of that direction are followed on another interface; the first one seen is the one."""
+    def passes_elsewhere(self, segment: Segment, direction: Direction, interface: int, way: Way) -> bool:
+        """Whether packets of that direction are followed on another interface, of which this segment is a copy.
+
+        They are followed where they are seen first. What was not seen there is no copy, and if it is next in order the
+        direction has moved: a member of a bond has failed, or the interface was made anew.
+        """
         stream = self.streams[direction]
-        if stream.interface == UNKNOWN:
-            stream.interface = interface
-            stream.packet_type = _PACKET_OUTGOING if way is Way.OUTGOING else _PACKET_HOST
-        return stream.interface != interface
+        if stream.interface == interface:
+            return False
+        ahead = distance(segment.sequence, stream.next)
+        if stream.interface != UNKNOWN:
+            if not self._is_news(segment, stream, ahead):
+                return True
+            if ahead > 0 or not segment.length:
+                return False
+        stream.interface = interface
+        stream.packet_type = _PACKET_OUTGOING if way is Way.OUTGOING else _PACKET_HOST
+        return False
+
+    def _is_news(self, segment: Segment, stream: Stream, ahead: int) -> bool:
+        if stream.next == UNKNOWN:
+            return True
+        if self.state is State.SHED or segment.flags & RST:
+            return True
+        if segment.length or segment.flags & FIN:
+            end = ahead + segment.length + bool(segment.flags & FIN)
+            return not stream.ended and end > 0 and ahead < MAX_PARKED_BYTES
+        beyond = distance(segment.acknowledgment, stream.reverse.next)
+        return not ahead and stream.reverse.next != UNKNOWN and beyond > 0
 
     def update_readiness(self) -> None:
         """Say of each stream whether the fast path may go on with it."""

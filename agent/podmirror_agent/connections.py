@@ -2,7 +2,7 @@
 
 Theory of operation. A subscription names a port of the pod, and a segment belongs to it when the *responder* of its
 connection has that port; `roles` tells which end that is. A bridge or a VLAN shows the same packet on several interfaces; each
-direction of a connection is followed on the first that it was seen on.
+direction of a connection is followed on the first that it was seen on, until another shows what that has not.
 
 A connection is opened for the layer when the app can have accepted it: when the initiator has acknowledged the SYN-ACK, not
 before, so that refused connections and port scans open nothing (unless every connection is wanted). One whose SYN was never
@@ -104,7 +104,7 @@ class Connections:
             connection = self._join_late(segment, direction, interface[1], pod_time, now, events)
         if connection is None or connection.state is State.CLOSED:
             return events
-        if connection.passes_elsewhere(direction, interface[0], way):
+        if connection.passes_elsewhere(segment, direction, interface[0], way):
             return events
         for either in connection.streams:
             either.run = None  # what comes next in order comes behind these events

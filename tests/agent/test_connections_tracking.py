@@ -156,28 +156,6 @@ def test_idle_limit_gives_back_what_was_parked(talk):
     assert watch.buffered == 0
 
 
-def test_connection_that_shows_on_two_interfaces_is_one(watch, talk):
-    """A bridge and its port, a VLAN and its parent: the same packets, twice."""
-    events = []
-    for segment in (
-        *talk.handshake(),
-        talk.says(b"once"),
-        talk.answers(b"yes"),
-        talk.fin(),
-        talk.server_fin(),
-    ):
-        events += watch.see(segment) + watch.see(segment, interface=(7, "br0"))
-
-    assert events == [
-        opened(),
-        Data(1, TO_RESPONDER, 0, b"once"),
-        Data(1, TO_INITIATOR, 0, b"yes"),
-        Ended(1, TO_RESPONDER, 4),
-        Ended(1, TO_INITIATOR, 3),
-        finished(),
-    ]
-
-
 @pytest.mark.parametrize("way", [Way.INCOMING, Way.EITHER], ids=str)
 def test_what_goes_from_an_end_to_itself_is_nobodys(way):
     """A forged packet that the kernel drops, or a socket that is connected to itself: it has no responder."""

@@ -1,0 +1,37 @@
+"""A connection outlives the interface that it began on, and so does what is told of it."""
+
+import asyncio
+
+import pytest
+
+from podmirror_wire.values import CloseReason, Direction
+from tests.namespaces import TARGET_V4, ip, join, namespaces, why_not
+from tests.transfers import Sent, mirrored, serving, transfer
+
+pytestmark = [
+    pytest.mark.namespaces,
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.timeout(60),
+]
+
+
+def test_an_interface_is_removed_and_made_anew_in_the_middle_of_a_body() -> None:
+    sent = Sent.planned(5, 4 << 20)
+
+    async def run() -> None:
+        with namespaces() as made, serving(made):
+            async with mirrored(made) as agent:
+                sending = asyncio.create_task(transfer(made, TARGET_V4, [sent], rate=4e6))
+                await asyncio.sleep(0.4)
+                ip("-n", made.target.name, "link", "delete", "eth0")
+                join(made)
+                await sending
+                await agent.watch.until_closed(1)
+                told = agent.watch.of(sent)
+                await agent.finish()
+                told.check_whole(Direction.TO_RESPONDER, sent.body)
+                assert told.closed is not None
+                assert told.closed.reason is CloseReason.FINISHED
+                agent.check_lossless()
+
+    asyncio.run(run())

@@ -22,6 +22,7 @@ import mmap
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 from podmirror_agent.expressions import compile_expression
@@ -203,6 +204,17 @@ class Capture:
             kind,
             self._tag(position, status) if status & _TP_STATUS_VLAN_VALID else b"",
         )
+
+    def seen_until(self, now: float) -> float:
+        """Give the time up to which every packet was read; both are monotonic seconds."""
+        start = self._block * BLOCK_BYTES
+        _, _, status, count, first, _ = _BLOCK.unpack_from(self._ring, start)
+        if not status & _TP_STATUS_USER or not count:
+            return now
+        # Of the packet, since the block's own time is when it was begun, in which it may have been empty for hours.
+        _, seconds, nanoseconds, *_ = _PACKET.unpack_from(self._ring, start + first)
+        waited: float = time.time() - seconds - nanoseconds / 1e9
+        return now - max(waited, 0.0)
 
     def drops(self) -> int:
         """Count the packets that the kernel dropped since the socket was opened, because the ring was full."""

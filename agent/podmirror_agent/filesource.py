@@ -86,6 +86,10 @@ class FileSource:
         yield 0
         self._taken.set()
 
+    def seen_until(self, now: float) -> float:  # noqa: ARG002  # as above
+        """Give the time of the latest packet."""
+        return self._now
+
     def drops(self) -> int:
         """Count nothing: a file drops no packets."""
         return 0

@@ -26,6 +26,9 @@ class PacketSource(Protocol):
         Yields how much memory that is, in bytes.
         """
 
+    def seen_until(self, now: float) -> float:
+        """Give the time up to which every packet was read; `now` is monotonic seconds, and so is that, or a file's own time."""
+
     def drops(self) -> int:
         """Count the packets that were lost before they could be read."""
 

@@ -134,7 +134,8 @@ class Server:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(LEDGER_SECONDS)
-            self._mirror.expire(asyncio.get_running_loop().time())
+            # What waits in the ring may show that a connection is not silent.
+            self._mirror.expire(self._capture.seen_until(asyncio.get_running_loop().time()))
             for conversation in self._conversations:
                 conversation.send_ledger()
             self._write_output()

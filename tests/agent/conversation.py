@@ -27,6 +27,8 @@ class FakeSource:
         """The ports of each interest that was set."""
         self.dropped = 0
         self.closed = False
+        self.behind = 0.0
+        """Seconds that the oldest packet has waited."""
 
     def put(self, *packets: CapturedPacket) -> None:
         self._packets += packets
@@ -47,6 +49,9 @@ class FakeSource:
         packets, self._packets = self._packets, []
         mirror.receive_packets(packets, now)
         yield 0
+
+    def seen_until(self, now: float) -> float:
+        return now - self.behind
 
     def drops(self) -> int:
         assert not self.closed, "a closed capture was asked for its drops"

@@ -365,3 +365,18 @@ def test_ring_that_is_all_but_empty_loses_nothing_while_nobody_reads_for_a_while
             rounds += 1
 
     assert pod.capture.drops() == 0
+
+
+def test_what_waits_in_the_ring_is_not_seen_yet(wire, pod):
+    pod.watch(PORT)
+    before = time.monotonic()
+    exchange(wire.client, wire.target, TARGET_ADDRESSES[0], PORT)
+    select.select([pod.capture], [], [], DEADLINE_SECONDS)
+    time.sleep(0.2)
+    now = time.monotonic()
+
+    assert before - 0.01 <= pod.capture.seen_until(now) < now - 0.15
+    pod.read_until(with_payload(b"hello"))
+    while pod.capture.seen_until(now) < now:
+        pod.read()
+    assert pod.capture.seen_until(now) == now

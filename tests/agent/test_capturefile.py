@@ -9,7 +9,10 @@ import sys
 
 import pytest
 
+from podmirror_agent.budget import Budget
 from podmirror_agent.capturefile import CaptureFile, UnreadableCapture
+from podmirror_agent.filesource import FileSource
+from podmirror_agent.mirror import Mirror
 from podmirror_agent.packet import CapturedPacket
 from podmirror_agent.segment import Link, Segment, decode
 from tests.agent import packets
@@ -164,3 +167,13 @@ def test_damaged_files_never_raise(tmp_path, seed):
         return
     for each in found:
         decode(each.packet, each.wire_length, each.link)
+
+
+async def test_time_is_that_of_the_file_alone(tmp_path):
+    """A file whose times begin at zero, as of a converter, is not old: its connections are not idle, and may yet be reset."""
+    path = tmp_path / "zero.pcap"
+    path.write_bytes(pcap([]))
+    source = FileSource(str(path), Mirror(Budget(1 << 30)), speed=None, times=1, subscriptions=1)
+
+    assert source.seen_until(40_000.0) == 0.0
+    source.close()

@@ -1,5 +1,6 @@
 """The agent's I/O over real sockets on loopback: mirroring, broken rules, and the port that it takes."""
 
+import asyncio
 import socket
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from podmirror_agent import conversation
 from podmirror_agent import server as server_module
+from podmirror_agent.connections import SILENCE_SECONDS
 from podmirror_agent.server import bind_first_free
 from podmirror_wire.frames import (
     PROTOCOL_VERSION,
@@ -233,3 +235,18 @@ async def test_subscription_is_refused_over_a_filter_that_libpcap_does_not_take(
 
         assert refused == Refused(7, "the filter 'nonsense' is not understood: syntax error")
         assert not agent.source.ports
+
+
+async def test_silence_is_judged_when_what_waits_was_read(monkeypatch):
+    """An agent that was starved or stopped finds packets in the ring that show that a connection goes on."""
+    monkeypatch.setattr(server_module, "LEDGER_SECONDS", 0.05)
+    talk = Talk()
+    async with running() as agent, await agent.layer() as layer:
+        await layer.subscribe(80)
+        agent.source.behind = SILENCE_SECONDS * 3
+        agent.put(*talk.handshake(), talk.says(b"a"), talk.reset(sequence=talk.client.next + 9))
+        await layer.receive(Data)
+        await asyncio.sleep(SILENCE_SECONDS + 0.3)
+        agent.put(talk.server_ack(), talk.says(b"goes on"))
+
+        assert await layer.receive(Data) == Data(1, Direction.TO_RESPONDER, 1, b"goes on")

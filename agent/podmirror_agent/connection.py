@@ -132,6 +132,7 @@ class Connection:
         """Say of each stream whether the fast path may go on with it."""
         first, second = self.streams
         begun = self.state is State.OPEN and first.next != UNKNOWN and second.next != UNKNOWN
+        begun = begun and first.astray == UNKNOWN and second.astray == UNKNOWN
         first.ready = begun and first.plain
         second.ready = begun and second.plain
 

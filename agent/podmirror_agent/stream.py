@@ -21,6 +21,10 @@ it was sent, as for an app with SO_OOBINLINE (RFC 6093, 3.1).
 
 A stream whose bytes nobody wants is followed by its sequence numbers alone; its packets may have been cut to their headers.
 
+A capture that stood still for seconds may find both ends further on than any window is wide. Then one segment decides nothing,
+for anybody can forge it; but if the receiver acknowledges what it says, all up to there is a gap. Sequence numbers cannot tell
+whether another 4 GiB were missed.
+
 Sequence numbers wrap; every comparison goes through `distance`. `fastpath` advances a stream that is `ready` itself.
 """
 
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
 
 MAX_WINDOW = 1 << 30
 """Largest receive window: 65,535 << 14 rounded up (RFC 7323, 2.3). What lies further from `next` belongs to no one."""
+
+FAR_BEHIND = 1 << 29
+"""How far behind `next` an old segment may be. Nobody has so much under way at a time; only the capture can have missed it."""
 
 MAX_PARKED_BYTES = 8 << 20
 """Parked bytes of one direction: above Linux's default largest receive buffer (tcp_rmem, 6 MiB), so that no receiver
@@ -132,6 +139,8 @@ class Stream:
         self._max_parked_bytes = max_parked_bytes
         self._parked: list[_Parked] = []
         self._parked_bytes: int = 0
+        self.astray: int = UNKNOWN
+        """Behind the last segment, if that was nowhere near `next`."""
         self._acknowledged: int = 0
         """Offset before which the receiver has every byte; of a missed FIN, the one behind it."""
 
@@ -172,8 +181,10 @@ class Stream:
         if self.next == UNKNOWN:
             self.next = sequence
         ahead = distance(sequence, self.next)
-        if not -MAX_WINDOW < ahead < MAX_WINDOW:
+        if not -FAR_BEHIND < ahead < MAX_WINDOW:
+            self.astray = (sequence + length) & 0xFFFFFFFF
             return []
+        self.astray = UNKNOWN
         start = self.offset + ahead
         segment = _Parked(start, payload if self.wanted else b"", start + length, fin=fin)
         events: list[StreamEvent] = []
@@ -195,7 +206,12 @@ class Stream:
             return []
         ahead = distance(acknowledgment, self.next)
         if ahead <= 0 or ahead >= MAX_WINDOW:
-            return []
+            if self.astray == UNKNOWN or -FAR_BEHIND < ahead <= 0:
+                return []
+            if not -MAX_WINDOW < distance(acknowledgment, self.astray) < MAX_WINDOW:
+                return []
+            ahead = (acknowledgment - self.next) & 0xFFFFFFFF  # both ends agree on where they are
+            self.astray = UNKNOWN
         events: list[StreamEvent] = []
         self._acknowledged = max(self._acknowledged, self.offset + ahead)
         self._name_holes(events)

@@ -27,6 +27,9 @@ IPV4_SECONDS, IPV6_SECONDS = 30.0, 60.0
 MAX_BYTES = 4 << 20
 """Held at a time: Linux's ipfrag_high_thresh."""
 
+PACKET_BYTES = 1_024
+"""What a packet that waits for others of its fragments takes besides them, measured about 1,000. Each may be all alone."""
+
 MAX_IPV4_PAYLOAD, MAX_IPV6_PAYLOAD = 65_535 - 20, 65_535
 """Bytes that a packet of fragments can have behind its header: IPv4's length counts the header, too (RFC 791, 3.1)."""
 
@@ -164,7 +167,7 @@ class Fragments:
             self._give_up(key)
 
     def _add(self, key: _Key, partial: _Partial, fragment: Fragment, payload: bytes) -> _Verdict:
-        size = len(payload) + OVERHEAD_BYTES
+        size = len(payload) + OVERHEAD_BYTES + (0 if partial.count else PACKET_BYTES)
         if not self._make_room(size, key):
             return _Verdict.SPOILT
         verdict = partial.add(fragment, payload)
@@ -189,7 +192,7 @@ class Fragments:
             self._release(partial)
 
     def _release(self, partial: _Partial) -> None:
-        charged = partial.held + partial.count * OVERHEAD_BYTES
+        charged = partial.held + partial.count * OVERHEAD_BYTES + (PACKET_BYTES if partial.count else 0)
         self._held -= charged
         self._budget.give(charged)
 

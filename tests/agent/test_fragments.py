@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from podmirror_agent import segment as segment_module
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
-from podmirror_agent.fragments import IPV4_SECONDS, IPV6_SECONDS, MAX_BYTES, Fragments
+from podmirror_agent.fragments import IPV4_SECONDS, IPV6_SECONDS, MAX_BYTES, PACKET_BYTES, Fragments
 from podmirror_agent.segment import Fragment, Segment
 from tests.agent import packets
 from tests.fuzzing import examples
@@ -98,7 +98,7 @@ def test_any_cut_in_any_order_gives_the_segment(payload, edges, six, before, dat
     pieces=st.lists(
         st.tuples(st.integers(0, 12), st.integers(1, 6), st.booleans(), st.booleans()), max_size=12
     ),
-    limit=st.sampled_from([1 << 30, 2 * OVERHEAD_BYTES]),
+    limit=st.sampled_from([1 << 30, 2 * OVERHEAD_BYTES + PACKET_BYTES]),
 )
 def test_any_fragments_give_bytes_that_each_came_from_one_place(pieces, limit):
     """Bytes differ by fragment and place; whatever is put together holds, at each place, what some fragment held there."""
@@ -241,7 +241,7 @@ def test_fragments_of_two_packets_are_no_packet(fragments, budget, six):
 
 
 def test_oldest_packet_makes_room(budget):
-    fragments = Fragments(budget, max_bytes=3 * (64 + OVERHEAD_BYTES))
+    fragments = Fragments(budget, max_bytes=3 * (64 + OVERHEAD_BYTES + PACKET_BYTES))
     firsts = [cut(HELLO, [64], identification=number)[0] for number in range(4)]
 
     give(fragments, *firsts)
@@ -275,3 +275,15 @@ def test_fragments_reach_the_layer_as_the_segment_that_they_were(stage, talk):
     ]
     assert stage.counts(session)["fragments"] == 3
     assert stage.counts(session)["fragments_lost"] == 0
+
+
+def test_packets_of_which_one_small_fragment_came_are_charged_what_they_take(budget, fragments):
+    lone = fragment_of(cut(packets.tcp(1, 2, payload=bytes(80)), [8, 16])[1])
+
+    for number in range(10_000):
+        fragments.receive_fragment(lone._replace(identification=number), PATH, 0.0)
+
+    assert budget.held <= MAX_BYTES
+    assert fragments.lost > 10_000 - MAX_BYTES // PACKET_BYTES
+    fragments.expire(IPV4_SECONDS)
+    assert budget.held == 0

@@ -204,12 +204,22 @@ class Connection:
 
     def end_shed(self, segment: Segment, direction: Direction) -> list[Shed]:
         """End a direction that is not mirrored, and count it by the distance of its end from what was mirrored of it."""
+        told = self._count_shed(direction, segment.sequence + segment.length, sure=bool(segment.flags & FIN))
+        if (
+            segment.flags & RST and segment.flags & ACK
+        ):  # then nothing more is heard of the other direction either
+            heard = self._count_shed(direction.reverse, segment.acknowledgment, sure=False)
+            told += [each for each in heard if each.bytes]
+        return told
+
+    def _count_shed(self, direction: Direction, end: int, *, sure: bool) -> list[Shed]:
         stream = self.streams[direction]
-        stream.ended = True
-        if not stream.wanted or stream.next == UNKNOWN:
+        if stream.ended or not stream.wanted or stream.next == UNKNOWN:
+            stream.ended = True
             return []
-        carried = (segment.sequence + segment.length - stream.next) & 0xFFFFFFFF
-        return [Shed(self.responder[1], 0, carried)] if segment.flags & FIN or carried < MAX_WINDOW else []
+        stream.ended = True
+        carried = (end - stream.next) & 0xFFFFFFFF
+        return [Shed(self.responder[1], 0, carried)] if sure or carried < MAX_WINDOW else []
 
     def opened(self) -> Opened:
         """Give the event that announces the connection."""

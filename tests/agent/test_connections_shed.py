@@ -137,3 +137,19 @@ def test_shed_connections_are_counted_for_the_layers_of_their_port(stage, talk):
     assert (stage.counts(theirs)["shed_connections"], stage.counts(theirs)["shed_bytes"]) == (1, 7)
     assert (stage.counts(others)["shed_connections"], stage.counts(others)["shed_bytes"]) == (0, 0)
     assert stage.mirror.interest.kept == KEPT
+
+
+def test_reset_by_the_responder_tells_what_the_initiator_sent(watch, talk):
+    watch.see(*talk.handshake(), talk.says(b"mirrored"))
+    watch.connections.keep(0)
+    talk.says(b"not seen, but acknowledged")
+
+    assert watch.see(talk.server_reset()) == [Shed(80, 0, 0), Shed(80, 0, 26)]
+
+
+def test_reset_by_the_responder_after_the_initiators_end_counts_nothing_twice(watch, talk):
+    watch.see(*talk.handshake())
+    watch.connections.keep(0)
+    talk.says(b"hello")
+
+    assert watch.see(talk.fin(), talk.server_reset()) == [Shed(80, 0, 5), Shed(80, 0, 0)]

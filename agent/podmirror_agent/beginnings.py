@@ -5,6 +5,7 @@ the clear. Of the others only what their conversation begins with, and nothing t
 """
 
 import re
+from collections.abc import Iterable
 
 from podmirror_agent.budget import OVERHEAD_BYTES, Budget
 from podmirror_http.protocols import BEGINNING_BYTES, UNKNOWN, recognise
@@ -64,10 +65,14 @@ class Beginnings:
         detail = "" if found.protocol in _WITHOUT_DETAIL else found.detail
         return Recognised(connection, {"protocol": found.protocol, "detail": detail})
 
+    def forget(self, connections: Iterable[int]) -> None:
+        """Give up connections whose rest nobody wants."""
+        for connection in connections:
+            self._forget(connection)
+
     def discard(self) -> None:
         """Give everything back."""
-        for connection in list(self._open):
-            self._forget(connection)
+        self.forget(list(self._open))
 
     def _forget(self, connection: int) -> None:
         if self._open.pop(connection, None) is not None:

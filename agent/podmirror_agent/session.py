@@ -15,7 +15,7 @@ from podmirror_agent.packetfeed import PacketFeed, PacketMode
 from podmirror_agent.sample import in_sample
 from podmirror_agent.segment import Fragment, Segment, Undecoded
 from podmirror_wire.errors import ProtocolError
-from podmirror_wire.frames import Closed, ConnectionFrame, Data, Ended, Gap, Omitted, Opened, Timed
+from podmirror_wire.frames import Closed, ConnectionFrame, Data, Digest, Ended, Gap, Omitted, Opened, Timed
 from podmirror_wire.values import EVERY_PORT, CloseReason, Direction
 
 if TYPE_CHECKING:
@@ -118,8 +118,13 @@ class Session:
     def unsubscribe(self, request: int) -> None:
         """End a subscription and close its connections towards the layer, though they go on in the pod."""
         if self.subscriptions.pop(request, None) is not None:
+            gone = [number for number, of in self.known.items() if of == request]
             if self._screen is not None:
-                self._screen.forget(number for number, of in self.known.items() if of == request)
+                self._screen.forget(gone)
+            if self._beginnings is not None:
+                self._beginnings.forget(gone)
+            for number in gone:
+                self._forget(number)
             self.outbox.close_all(lambda number: self.known.get(number) == request, CloseReason.UNSUBSCRIBED)
             self.known = {number: None if of == request else of for number, of in self.known.items()}
 
@@ -240,13 +245,16 @@ class Session:
         if isinstance(event, Data) and not self.sends[event.direction]:
             event = Omitted(event.connection, event.direction, event.offset, len(event.payload))
         elif isinstance(event, Closed):
-            self._times.pop(event.connection, None)
-            if self._digests is not None:
-                for digest in self._digests.finish(event.connection):
-                    self.outbox.send_for(digest)
-            for direction in Direction:
-                self._gap_ends.pop((event.connection, direction), None)
+            for digest in self._forget(event.connection):
+                self.outbox.send_for(digest)
         self.outbox.send_for(event)
+
+    def _forget(self, connection: int) -> list[Digest]:
+        """Keep nothing more of a connection, and give what was seen of it."""
+        self._times.pop(connection, None)
+        for direction in Direction:
+            self._gap_ends.pop((connection, direction), None)
+        return self._digests.finish(connection) if self._digests is not None else []
 
     def _pass_screen(self, screen: "Screen", event: ConnectionFrame, pod_time: int) -> bool:
         """Send what the screen lets pass now; whether the event itself is settled by that."""

@@ -202,6 +202,8 @@ class Conversation:
 
     def _receive_frame(self, frame: AnyFrame) -> None:
         self._may_resume = False
+        if self._outbox.is_flooded:
+            raise ProtocolError("this layer asks for more than it reads")
         match frame:
             case Ping():
                 self._replay.acknowledge(frame.received)

@@ -41,6 +41,8 @@ PACKETS_SHARE = 4
 MAX_OUTPUT_BYTES = 2 * HIGH_WATER_BYTES
 """Output beyond which connections that must be cut before the layer has heard of them are told of in the ledger alone."""
 
+MAX_ASKED_BYTES = 2 * MAX_OUTPUT_BYTES
+"""Output beyond which a layer may ask for nothing more: else its pings alone could take any amount of memory."""
 
 _HEADER = struct.Struct(HEADER.format + Data.FIXED.format.lstrip("!"))
 """Of a data frame, length prefix and kind included."""
@@ -208,6 +210,11 @@ class Outbox:
         """Whether the layer wants no bytes of a connection, or cannot have them any more."""
         queue = self._queues.get(connection)
         return queue is None or queue.dismissed
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether more is ready than packets alone can make ready: the layer asks for more than it reads."""
+        return self._output_bytes > MAX_ASKED_BYTES
 
     @property
     def has_output(self) -> bool:

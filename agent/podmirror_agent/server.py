@@ -20,6 +20,7 @@ from podmirror_agent.conversation import FAREWELL_SECONDS, READ_BYTES, Conversat
 from podmirror_agent.governor import PERIOD_SECONDS, Governor
 from podmirror_agent.mirror import Mirror
 from podmirror_agent.reading import PacketSource, Reading
+from podmirror_wire.codec import MAX_FRAME_BYTES
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import AnyFrame, Refused, Resume
@@ -33,6 +34,9 @@ HANDSHAKE_SECONDS = 5.0
 
 LEDGER_SECONDS = 1.0
 ACCEPT_PAUSE_SECONDS = 0.1
+
+STRANGER_FRAME_BYTES = 4096
+"""Of a peer that has not authenticated: its frames have less than a hundred bytes, and what it sends is kept till they end."""
 
 MAX_CONVERSATIONS = 16
 """At a time, strangers included: each holds a few buffers until it authenticates."""
@@ -191,7 +195,7 @@ class Server:
                 log.info("a conversation ended: %s", str(error) or type(error).__name__)
 
     async def _converse(self, connection: socket.socket) -> None:
-        decoder = Decoder()
+        decoder = Decoder(max_frame_bytes=STRANGER_FRAME_BYTES)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 await _authenticate(AgentHandshake(self._verifier), decoder, connection)
@@ -294,6 +298,7 @@ async def _authenticate(handshake: AgentHandshake, decoder: Decoder, connection:
             await loop.sock_sendall(connection, answer.encode())
             frame = decoder.receive_one()
     decoder.received = 0
+    decoder.max_frame_bytes = MAX_FRAME_BYTES
 
 
 def _write_at_once(connection: socket.socket, frame: AnyFrame) -> None:

@@ -8,7 +8,8 @@ import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-from podmirror_wire.frames import Data, Goodbye, Options
+from podmirror_agent.outbox import MAX_ASKED_BYTES
+from podmirror_wire.frames import Data, Goodbye, Options, Ping
 from tests.agent import ending
 from tests.agent.conversation import TestLayer
 from tests.agent.packets import Talk
@@ -46,6 +47,25 @@ async def stuck_layer(agent: Agent) -> TestLayer:
 async def test_layer_that_does_not_read_does_not_stall_another():
     async with running(SO_SNDBUF=SMALL) as agent, await stuck_layer(agent), await agent.layer() as other:
         await other.settled()
+
+
+async def test_layer_that_asks_for_more_than_it_reads_is_refused():
+    """Its answers would take memory without a bound."""
+    async with running() as agent, await agent.layer() as reading:
+        near = await connected_with_little_room(agent.port)
+        layer = TestLayer(*await asyncio.open_connection(sock=near, limit=1024))
+        await layer.authenticate(SECRET)
+        layer.writer.transport.pause_reading()
+        pings = Ping(0, 0).encode() * 10_000
+        asked = 0
+        with contextlib.suppress(ConnectionError):
+            while asked < 10 * MAX_ASKED_BYTES:
+                layer.writer.write(pings)
+                await layer.writer.drain()
+                asked += len(pings)
+
+        assert asked < 10 * MAX_ASKED_BYTES
+        assert await reading.subscribe(80)
 
 
 async def test_layer_that_does_not_read_delays_the_end_by_no_more_than_the_farewell():

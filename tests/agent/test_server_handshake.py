@@ -1,12 +1,13 @@
 """Who may talk to the agent over a real socket: layers of its session, and nobody else."""
 
+import asyncio
 import contextlib
 import time
 
 import pytest
 
 from podmirror_agent import server as server_module
-from podmirror_agent.server import MAX_CONVERSATIONS
+from podmirror_agent.server import MAX_CONVERSATIONS, STRANGER_FRAME_BYTES
 from podmirror_wire.codec import HEADER
 from podmirror_wire.errors import AuthenticationFailed
 from podmirror_wire.frames import (
@@ -23,7 +24,7 @@ from podmirror_wire.frames import (
 )
 from podmirror_wire.handshake import new_secret
 from podmirror_wire.version import __version__
-from tests.agent.conversation import TestLayer
+from tests.agent.conversation import DEADLINE_SECONDS, TestLayer
 from tests.agent.serving import SECRET, running
 
 # The handshake.
@@ -86,6 +87,17 @@ async def test_stranger_is_refused_and_let_go(noise):
         assert isinstance(frames[-1], Refused)
         assert agent.source.ports == []
         assert not agent.task.done()
+
+
+async def test_stranger_cannot_announce_a_large_frame():
+    """Which the agent would keep until it is complete, for as long as a handshake may take."""
+    async with running() as agent:
+        reader, writer = await asyncio.open_connection("127.0.0.1", agent.port)
+        writer.write(HEADER.pack(STRANGER_FRAME_BYTES + 1, 255))
+
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert b"over the limit" in await reader.read()
+        writer.close()
 
 
 async def test_peer_that_never_authenticates_is_let_go(monkeypatch):

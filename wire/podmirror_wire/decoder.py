@@ -9,7 +9,7 @@ class Decoder:
     """Cuts frames out of received bytes. It holds at most one incomplete frame, so at most `max_frame_bytes`."""
 
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self.received = 0
         """Bytes of complete frames so far, skipped kinds included. Whoever ends a handshake sets it to the session's count."""
@@ -41,8 +41,8 @@ class Decoder:
             length, kind = HEADER.unpack_from(self._buffer, position)
             if length == 0:
                 raise MalformedFrame("a frame of no bytes, not even a kind")
-            if length > self._max_frame_bytes:
-                raise FrameTooLarge(f"a frame of {length} bytes is over the limit of {self._max_frame_bytes}")
+            if length > self.max_frame_bytes:
+                raise FrameTooLarge(f"a frame of {length} bytes is over the limit of {self.max_frame_bytes}")
             end = position + HEADER.size - 1 + length
             if len(self._buffer) < end:
                 break

@@ -8,7 +8,7 @@ is never given up for something new.
 """
 
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 
 from podmirror_agent.budget import Budget
 from podmirror_agent.connection import Connection
@@ -49,8 +49,8 @@ class ConnectionTable:
         self.held: int = 0
         """Taken from the budget."""
         self._by_number: dict[int, Connection] = {}
-        self._unopened: dict[int, Connection] = {}
-        """Of those, the ones that somebody else's packets can have made, the oldest first."""
+        self._unopened: OrderedDict[int, Connection] = OrderedDict()
+        """Of those, the ones that somebody else's packets can have made, the oldest first; of a plain dict that is slow to find."""
         self._buried: deque[tuple[float, Connection]] = deque()
         self._last_number: int = 0
 

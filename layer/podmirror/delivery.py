@@ -209,7 +209,8 @@ class _LocalProcess:
     async def has_ended(self) -> bool:
         """Whether the local process has ended; the news of that comes a little after its sockets have closed."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), TROUBLE_SECONDS)
+            async with asyncio.timeout(TROUBLE_SECONDS):
+                await self.ended.wait()
         return self.ended.is_set()
 
 

@@ -83,7 +83,8 @@ class LocalAgent:
     async def explain(self) -> str:
         """Say why it ended, if it has."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), END_SECONDS)
+            async with asyncio.timeout(END_SECONDS):
+                await self._process.wait()
         try:
             return str(json.loads(self._last_words.read_text())["reason"])
         except (OSError, ValueError, KeyError):
@@ -176,5 +177,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             with suppress(ProcessLookupError):
                 process.send_signal(how)
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), END_SECONDS)
+            async with asyncio.timeout(END_SECONDS):
+                await process.wait()
             return

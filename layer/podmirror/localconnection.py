@@ -82,7 +82,8 @@ class LocalConnection:
         self._discarding.cancel()
         self._writer.close()
         with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._writer.wait_closed()
         return 0
 
     async def reset(self, seconds: float) -> int:

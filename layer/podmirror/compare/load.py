@@ -181,7 +181,8 @@ class _Pace:
         self._next += self._interval
         if delay > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stop.wait()
         return not self._stop.is_set()
 
 

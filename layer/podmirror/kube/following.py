@@ -94,7 +94,8 @@ class Following:
                     watching.cancel()
                     watched, watching = self._watched, asyncio.create_task(self._watch(changed))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await changed.wait()
                 await asyncio.sleep(max(SETTLE_SECONDS, took))
                 changed.clear()
         finally:

@@ -139,7 +139,8 @@ class Container:
         if grace > 0:
             self._signal(process, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await process.wait()
         self.kill()
         await process.wait()
 

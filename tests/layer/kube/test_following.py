@@ -14,6 +14,7 @@ from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster
 from podmirror.session import SessionOptions
 from podmirror.target import Target
+from tests.layer.deadlines import PATIENCE_SECONDS
 from tests.layer.kube.fakes import FakeCluster, items
 from tests.layer.kube.pods import NOW, pod
 
@@ -177,3 +178,40 @@ async def test_the_network_of_the_node_needs_a_word_of_the_user(opened):
                 async with target.open(view_, target._options, Progress("none"), lambda _: None):
                     pytest.fail("it is open")
     assert len(opened) == 1
+
+
+TICKS = 12
+"""Of the event loop, from a change to the look that follows it, and some more."""
+
+
+@pytest.mark.parametrize("ticks", range(TICKS))
+async def test_the_end_is_heard_whatever_changes_just_then(ticks):
+    """Python 3.11's `wait_for` forgets that it was cancelled if what it waits for has just come."""
+    changes, looked = asyncio.Event(), asyncio.Event()
+
+    async def watch(*_, **__):
+        await changes.wait()
+        yield ("MODIFIED", None)
+        await asyncio.Event().wait()
+
+    cluster = of_pods(pod("a"))
+    cluster.watch_pods = watch
+    target = following(cluster)
+    await target.first_pods()
+
+    async def follow() -> None:
+        async with aclosing(target.rosters()) as rosters:
+            async for _ in rosters:
+                looked.set()
+
+    running = asyncio.create_task(follow())
+    await looked.wait()
+    for _ in range(TICKS):  # until it waits for a change
+        await asyncio.sleep(0)
+    changes.set()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    running.cancel()
+
+    _, going_on = await asyncio.wait({running}, timeout=PATIENCE_SECONDS)
+    assert not going_on

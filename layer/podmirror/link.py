@@ -11,10 +11,11 @@ other has not acknowledged, so that each goes on exactly behind what the other h
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Never, Protocol, TypeVar
 
 from podmirror.clockreading import ClockReading
 from podmirror.errors import AgentLost, NotStarted, TunnelLost
+from podmirror.firstend import first_end
 from podmirror.outgoing import Outgoing
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
@@ -195,20 +196,13 @@ class Link:
         """
         self._pinging_since = time.time_ns()
         try:
-            async with asyncio.TaskGroup() as group:
-                side_tasks = [
-                    group.create_task(self._write_frames(), name="link: write"),
-                    group.create_task(self._ping(), name="link: ping"),
-                ]
-                reason = await self._read_frames()
-                for task in side_tasks:
-                    task.cancel()
-        except ExceptionGroup as group:
-            error = group.exceptions[0]  # whichever task met the end first
-            if isinstance(error, ProtocolError):
-                raise AgentLost(f"the agent broke the protocol: {error}") from error
-            raise error from None
-        return reason
+            return await first_end(
+                asyncio.create_task(self._read_frames(), name="link: read"),
+                asyncio.create_task(self._write_frames(), name="link: write"),
+                asyncio.create_task(self._ping(), name="link: ping"),
+            )
+        except ProtocolError as error:
+            raise AgentLost(f"the agent broke the protocol: {error}") from error
 
     @property
     def received_bytes(self) -> int:
@@ -279,14 +273,14 @@ class Link:
         self._outgoing.append(frame.encode())
         self._outgoing_ready.set()
 
-    async def _write_frames(self) -> None:
+    async def _write_frames(self) -> Never:
         while True:
             if self._outgoing.has_more:
                 await self.stream.send(self._outgoing.take())
             self._outgoing_ready.clear()
             await self._outgoing_ready.wait()
 
-    async def _ping(self) -> None:
+    async def _ping(self) -> Never:
         while True:
             self._send(Ping(time.time_ns(), self._decoder.received))
             await asyncio.sleep(PING_SECONDS)

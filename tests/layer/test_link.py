@@ -6,7 +6,7 @@ import time
 import pytest
 
 from podmirror import link as link_module
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import AgentLost, NotStarted, TunnelLost
 from podmirror.link import Link
 from podmirror_wire.errors import AuthenticationFailed, MalformedFrame, ProtocolError, VersionMismatch
 from podmirror_wire.frames import (
@@ -425,3 +425,18 @@ async def test_cancelling_leaves_no_task():
         await asyncio.gather(running, return_exceptions=True)
 
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_cancellation_is_heard_though_the_stream_breaks_just_then(ticks):
+    """It is how a session ends, which would otherwise wait until another tunnel is open."""
+    async with linked() as (link, agent):
+        running = asyncio.create_task(link.run())
+        await agent.expect(Ping)
+        link.stream.break_off("gone")
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        heard = running.cancel()  # unless it has ended
+
+        (outcome,) = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError if heard else TunnelLost)

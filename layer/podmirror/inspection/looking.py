@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from podmirror.firstend import first_end
 from podmirror.inspection.account import figures, sentences
 from podmirror.inspection.observation import Observation
 from podmirror.inspection.showing import Showing, Viewing
@@ -83,7 +84,7 @@ class Looking:
         if self._packets is not None:
             ends.append(self._packets.wait())
         with suppress(asyncio.CancelledError):
-            await _first(ends)
+            await first_end(*(asyncio.create_task(each) for each in ends))
 
     def _figures(self) -> list[tuple[str, str]]:
         said = figures([each.counts for each in self._observations])
@@ -120,16 +121,3 @@ def _cancel_at_a_signal() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-
-
-async def _first(ends: Sequence[Awaitable[None]]) -> None:
-    """Wait for the first of several ends, and raise what it raised."""
-    waiting = [asyncio.ensure_future(each) for each in ends]
-    try:
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            await task
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Never
 
 from podmirror.errors import AgentLost, NotStarted
+from podmirror.firstend import first_end
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.ephemeral import (
     AgentSpec,
@@ -64,18 +65,12 @@ class InjectedAgent:
             NotStarted: It cannot start, has ended, or its pod is going away; with the kubelet's words.
         """
         try:
-            async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as group:
-                running = asyncio.Event()
-                tasks = [
-                    group.create_task(self._watch_events(), name="watch events"),
-                    group.create_task(self._watch_status(running), name="watch the agent"),
-                    group.create_task(self._look_at_status(running), name="look at the agent"),
-                ]
-                await running.wait()
-                for task in tasks:
-                    task.cancel()
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+            async with asyncio.timeout(START_SECONDS):
+                await first_end(
+                    asyncio.create_task(self._watch_status(), name="watch the agent"),
+                    asyncio.create_task(self._look_at_status(), name="look at the agent"),
+                    asyncio.create_task(self._watch_events(), name="watch events"),
+                )
         except TimeoutError:
             state = await self._state() or AgentState(Phase.COMING)
             raise NotStarted(
@@ -84,22 +79,21 @@ class InjectedAgent:
                 f"-n {self.namespace}`"
             ) from None
 
-    async def _watch_status(self, running: asyncio.Event) -> None:
-        while not running.is_set():
+    async def _watch_status(self) -> None:
+        while True:
             async for change, pod in self._changes():
                 if self._runs_in(pod, deleted=change == "DELETED"):
-                    running.set()
                     return
 
-    async def _look_at_status(self, running: asyncio.Event) -> None:
-        while not running.is_set():
+    async def _look_at_status(self) -> None:
+        while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 pod = await self.cluster.call(self.cluster.core.read_namespaced_pod, self.pod, self.namespace)
             except (Refusal, NotStarted):  # the watch tells of what lasts
                 continue
             if self._runs_in(pod):
-                running.set()
+                return
 
     def _runs_in(self, pod: Any, *, deleted: bool = False) -> bool:  # kubernetes has no types
         """Tell whether it runs.
@@ -127,7 +121,7 @@ class InjectedAgent:
                 ) from refusal
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _watch_events(self) -> None:
+    async def _watch_events(self) -> Never:
         """Fail as soon as an event says so: the status of a failed start follows some ten seconds later.
 
         Reading events takes a permission that is good to have but not needed.
@@ -140,7 +134,8 @@ class InjectedAgent:
                     field_selector=f"involvedObject.kind=Pod,involvedObject.name={self.pod}",
                 )
             except (Refusal, NotStarted):
-                return
+                await asyncio.Event().wait()  # others tell when the agent runs
+                continue
             for event in events.items:
                 self._raise_if_over(state_by_event(event, self.spec.name))
             await asyncio.sleep(EVENT_SECONDS)

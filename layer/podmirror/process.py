@@ -110,8 +110,10 @@ class LocalProcess:
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not `send_signal`: it looks whether the command has ended, and then asyncio never learns how it did.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
 
 def _in_foreground() -> bool:

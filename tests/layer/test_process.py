@@ -181,6 +181,15 @@ async def test_a_signal_after_the_end_is_nobodys():
     process.receive_signal(signal.SIGHUP)
 
 
+async def test_a_signal_takes_nobody_the_news_of_the_end(recording, monkeypatch):
+    """A look whether the command has ended takes its exit code along, and it would be told as 255."""
+    process, _ = await recording()
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda _: pytest.fail("it looked"))
+    process.receive_signal(signal.SIGTERM)
+
+    assert await process.wait() == 7
+
+
 async def test_after_the_end_nothing_is_left_of_terminating(recording):
     process, _ = await recording()
     process.terminate()

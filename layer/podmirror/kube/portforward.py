@@ -26,6 +26,9 @@ HEARTBEAT_SECONDS = 10.0
 """Keeps load balancers from closing an idle WebSocket; the agent's own pings show that the agent is there."""
 
 OPEN_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+"""For the server to close its side, too; Ctrl-C should not wait longer for it."""
+
 MAX_MESSAGE_BYTES = 1 << 20
 """Of a message to the server, which takes up to 32 MiB; smaller ones keep pings from waiting."""
 
@@ -119,10 +122,14 @@ class PortForward:
                 raise TunnelLost(f"the tunnel to {self._what} broke: {error}") from error
 
     async def close(self) -> None:
-        """Close the WebSocket."""
-        with suppress(ConnectionError, aiohttp.ClientError):
-            await self._websocket.close()
-        await self._session.close()
+        """Close the WebSocket, whatever the server does."""
+        try:
+            # aiohttp's own limit begins anew with each message that still comes.
+            with suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._websocket.close()
+        finally:
+            await self._session.close()
 
 
 async def _connect(
@@ -138,7 +145,7 @@ async def _connect(
             proxy=access.proxy,
             proxy_headers=access.proxy_headers or None,
             heartbeat=HEARTBEAT_SECONDS,
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
             max_msg_size=0,
         )
     except aiohttp.WSServerHandshakeError as error:

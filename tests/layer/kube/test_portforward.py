@@ -1,6 +1,7 @@
 """The legacy channel protocol, against a server on loopback that speaks it."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -8,7 +9,7 @@ from podmirror.errors import AgentLost
 from podmirror.kube import portforward as portforward_module
 from podmirror.kube.cluster import Cluster, Refusal
 from podmirror.kube.portforward import PortForward
-from tests.layer.deadlines import until
+from tests.layer.deadlines import PATIENCE_SECONDS, until
 from tests.layer.kube.apiserver import serving, status
 from tests.layer.kube.forwards import (
     DATA,
@@ -205,6 +206,21 @@ async def test_closing_twice_does_no_harm():
         forward = await open_forward(server)
         await forward.close()
         await forward.close()
+
+
+async def test_a_server_that_goes_on_sending_is_left_all_the_same(monkeypatch):
+    monkeypatch.setattr(portforward_module, "CLOSE_SECONDS", 0.1)
+
+    async def talk(websocket):
+        with suppress(ConnectionError):
+            while True:
+                await websocket.send_bytes(DATA + b"more")
+                await asyncio.sleep(0)
+
+    async with serving(speaking(talk)) as server:
+        forward = await open_forward(server)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await forward.close()
 
 
 async def test_bytes_that_nobody_receives_stay_at_the_server():

@@ -17,6 +17,7 @@ import aiohttp
 
 from podmirror.errors import NobodyListens, NotStarted, TunnelLost
 from podmirror.kube.cluster import Cluster, Refusal, WebSocketAccess
+from podmirror.kube.lookup import Lookup
 
 SUBPROTOCOL = "v4.channel.k8s.io"
 DATA_CHANNEL, ERROR_CHANNEL = 0, 1
@@ -61,7 +62,7 @@ class PortForward:
         access = await cluster.websocket_access(
             f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
         )
-        session = aiohttp.ClientSession()
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Lookup()))
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 websocket = await _connect(session, access)

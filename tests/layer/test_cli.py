@@ -320,6 +320,24 @@ def test_interrupts_during_the_shutdown_are_not_heard():
     assert done.stdout.endswith("cleaned up\n")
 
 
+def test_an_interrupt_during_the_imports_ends_it_without_a_word():
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'podmirror.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['podmirror', '--version']\n"
+        "from podmirror.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_an_interrupt_while_another_is_answered(ending, monkeypatch):
     def answer(_: object) -> None:
         raise KeyboardInterrupt

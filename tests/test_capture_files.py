@@ -1,4 +1,4 @@
-"""`inspect -r` and `mirror -r` as a user runs them: tshark is the second opinion, and damaged files cost only themselves."""
+"""`inspect -r`, `mirror -r` and `exec -r` as a user runs them, with tshark as the second opinion; damage costs only itself."""
 
 import functools
 import hashlib
@@ -8,6 +8,8 @@ import random
 import re
 import resource
 import shutil
+import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -281,3 +283,51 @@ def test_a_connection_that_is_open_at_the_end_of_the_file_is_delivered(
     replay(path, server, "--speed", "max")
 
     assert paths(server) == EXPECTED[:1]
+
+
+SERVER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        sys.stdout.write(f"asked for {self.path}\\n")
+        sys.stdout.flush()
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_exec_gives_a_command_the_connections_of_a_file_when_it_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "podmirror", "exec", "-r", recorded(tmp_path), "-p", f"80:{port}"]
+    command += ["--speed", "max", "--", sys.executable, "-c", SERVER, str(port)]
+    said: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            said.append(line.strip())
+            if " is over; " in line:
+                running.send_signal(signal.SIGTERM)
+
+    asked = sorted(line.split()[-1] for line in said if line.startswith("asked for "))
+    assert asked == sorted(path for paths in EXPECTED for path in paths)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert any("10 connections mirrored: 10 complete" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-r", "some.pcap"], "with -r, name at least one port: -p REMOTE:LOCAL"),
+        (["-r", "-", "-p", "80:3000"], "the standard input is the command's"),
+        (["-t", "pod/web", "--speed", "2x"], "--speed and --loop are for a capture file: -r FILE"),
+    ],
+)
+def test_exec_refuses_what_it_cannot_read(arguments: list[str], said: str) -> None:
+    done = podmirror("exec", *arguments, "--", "true")
+
+    assert done.returncode == 2
+    assert said in done.stderr

@@ -134,7 +134,7 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
     [
         (("reverse",), "No such command 'reverse'"),
         (("mirror",), "name at least one port: -p REMOTE:LOCAL"),
-        (("exec", "true"), "name a target: -t KIND/NAME"),
+        (("exec", "true"), "name a target (-t KIND/NAME) or a capture file (-r FILE)"),
         (("mirror", "-p", "80"), "name a target (-t KIND/NAME) or a capture file (-r FILE)"),
         (("inspect", "-t", "pod/x", "-r", "x.pcap"), "-t and -r exclude each other"),
         (("mirror", "-t", "pod/x", "-p", "80", "--speed", "2x"), "--speed and --loop are for a capture file"),

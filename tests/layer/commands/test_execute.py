@@ -1,14 +1,17 @@
 """`exec` from its options to its end, with real commands and a scripted agent in place of a cluster."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 
 import pytest
 
 from podmirror.commands import execute
 from podmirror.errors import AgentLost, NotStarted, TooMuchLoss
+from podmirror.localagent import Reading
 from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
 from podmirror.portmap import PortPair
@@ -42,7 +45,7 @@ sys.exit(int(sys.argv[2]))
 def scene(monkeypatch):
     monkeypatch.setattr(execute, "POLL_SECONDS", 0.01)
     scene = Scene()
-    monkeypatch.setattr(execute, "open_fleet", scene.open_fleet)
+    monkeypatch.setattr(execute, "open_source", scene.open_fleet)
     return scene
 
 
@@ -108,6 +111,28 @@ async def test_named_ports_are_subscribed_before_the_command_starts(scene):
 
     assert await running == 0
     assert scene.subscribed == [80, 81]
+
+
+async def test_a_file_begins_when_the_command_listens_on_the_named_port(scene, server, monkeypatch):
+    monkeypatch.setattr(execute, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(
+        execute, "open_source", lambda _, progress, join: scene.open_fleet(OPTIONS, progress, join)
+    )
+    notes = []
+    progress = Progress("plain")
+    monkeypatch.setattr(progress, "note", notes.append)
+    mirroring = Mirroring(progress, ReportOptions(), on_gap="reset")
+    run = execute._Run(server.arguments(), [PortPair(80, 1)], progress, mirroring)
+    running = asyncio.create_task(run_to_its_end(run.run(Reading("some.pcap"))))
+    await until(lambda: server.port)
+    await until(lambda: notes)
+    server.stop()
+    with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))):
+        pass
+
+    assert await running == 0
+    assert notes[0] == f"{sys.executable} does not listen on 1 yet; some.pcap is read when it does"
+    assert scene.subscribed == []
 
 
 async def test_the_exit_code_is_the_commands(scene):
@@ -257,7 +282,7 @@ async def test_a_signal_before_the_command_runs_cancels(scene, monkeypatch):
 
 
 async def test_a_session_that_does_not_start_starts_no_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(execute, "open_fleet", Scene(refusal=NotStarted("no such pod")).open_fleet)
+    monkeypatch.setattr(execute, "open_source", Scene(refusal=NotStarted("no such pod")).open_fleet)
     with pytest.raises(NotStarted, match="no such pod"):
         await started([sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"])
 
@@ -274,7 +299,7 @@ async def test_a_command_that_cannot_be_run_ends_the_session(scene, tmp_path):
 
 
 def test_a_command_that_does_not_exist_is_refused_before_anything_else(monkeypatch):
-    monkeypatch.setattr(execute, "open_fleet", None)
+    monkeypatch.setattr(execute, "open_source", None)
     with pytest.raises(CommandNotRunnable) as refusal:
         execute.command.main(["-t", "pod/web", "--", "no-such-command"], standalone_mode=False)
 
@@ -282,7 +307,7 @@ def test_a_command_that_does_not_exist_is_refused_before_anything_else(monkeypat
 
 
 def test_a_misspelt_option_is_a_usage_error_and_no_command(monkeypatch):
-    monkeypatch.setattr(execute, "open_fleet", None)
+    monkeypatch.setattr(execute, "open_source", None)
     with pytest.raises(execute.click.UsageError, match="--max-los"):
         execute.command.main(["-t", "pod/web", "--max-los=1", "--", "true"], standalone_mode=False)
 

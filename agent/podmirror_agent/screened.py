@@ -196,7 +196,7 @@ class Screened:
                 self._begin_body(following, Direction(span.direction), safe=redacted is not None)
                 return redacted
             case Part.FRAMING, _:
-                return span.raw
+                return heads.redact_extensions(span.raw) if b";" in span.raw else span.raw
             case Part.TRAILERS, _:
                 return heads.redact_trailers(span.raw)
         return None
@@ -374,7 +374,7 @@ class Screened:
 
     def _settle(self) -> bool:
         """Whether what is held now could be had."""
-        held = self._queued + sum(body.held for _, body in self._bodies.values())
+        held = self._queued + self._echoes.held + sum(body.held for _, body in self._bodies.values())
         if self._reader is not None:
             held += self._reader.held + READER_BYTES
         more = held - self._charged

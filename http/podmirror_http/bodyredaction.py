@@ -2,10 +2,11 @@
 
 Theory of operation. A token behind Bearer, and what was secret in a head of the same connection, is looked for in the stream:
 what may be the beginning of one is held until its end is there. Rules of the user's (JSON paths, regular expressions) may match
-at any length, so that with them a body is held whole, up to `MAX_BODY_BYTES`. Content in a coding, bodies that are longer than
-that, and what is JSON by its name but cannot be read as such are left out.
+at any length, so that with them a body is held whole, up to `MAX_BODY_BYTES`, and so is a form's, whose values have names.
+Content in a coding, bodies that are longer than that, and what is JSON by its name but cannot be read as such are left out.
 
-Where bytes are missing, the word Bearer may be missing, too: what may be the rest of a token behind them is left out.
+Where bytes are missing, the word Bearer may be missing, too: what may be the rest of a token behind them is left out, and what
+may be the beginning of a secret in front of them.
 """
 
 import re
@@ -15,15 +16,15 @@ from podmirror_http.events import Fields
 from podmirror_http.heads import values_of
 from podmirror_http.jsonpath import NotJson, find_places
 from podmirror_http.pseudonyms import Pseudonyms, Redacted
-from podmirror_http.redaction import BEARER, Rules
+from podmirror_http.redaction import BEARER, FORM_SECRET, Rules
 
 MAX_BODY_BYTES = 1 << 20
-"""Held for the user's rules."""
+"""Held for the user's rules, and of forms."""
 
 MAX_TOKEN_BYTES = 16 * 1024
 """A token that is longer is left out; most servers refuse heads of half that."""
 
-_TOKEN = rb"[A-Za-z0-9._~+/%=-]"
+_TOKEN = rb"[A-Za-z0-9._~+/%=|-]"
 _UNFINISHED = re.compile(
     rb"(?i)(?:b|be|bea|bear|beare|bearer(?:[ \t]*|%|%2|(?:[ \t]+|%20|\+)" + _TOKEN + rb"*))\Z"
 )
@@ -61,7 +62,8 @@ class BodyRedaction:
         self._rules = rules
         self._type = next((value for name, value in headers if name.lower() == "content-type"), "")
         self._held = bytearray()
-        self._whole = bool(rules.paths or rules.patterns)
+        self._form = "application/x-www-form-urlencoded" in self._type.lower()
+        self._whole = bool(rules.paths or rules.patterns) or self._form
         self._over = _is_coded(headers)
         """Whether all that comes is left out."""
         self._in_token = False
@@ -86,7 +88,7 @@ class BodyRedaction:
         """Take that the bytes which come next are missing; give all that was held."""
         if self._over or self._whole:
             return self.give_up()
-        passed = self._stream(ended=True)
+        passed = self._stream(ended=True, cut=True)
         self._after_gap = True
         return passed
 
@@ -101,14 +103,14 @@ class BodyRedaction:
         self._over = True
         return self._take_left(len(self._held))
 
-    def _stream(self, *, ended: bool) -> Passed:
+    def _stream(self, *, ended: bool, cut: bool = False) -> Passed:
         passed = self._leave_out_run(ended=ended)
         if self._in_token or self._after_gap:
             return passed
         text = bytes(self._held)
         unfinished = None if ended else _UNFINISHED.search(text, max(0, len(text) - 2 * MAX_TOKEN_BYTES))
         decided = unfinished.start() if unfinished else len(text)
-        if not ended:
+        if cut or not ended:
             decided = self._before_matches(text, min(decided, self._echoes.unfinished(text)))
         if decided:
             redacted = Redacted(text[:decided], self._pseudonyms)
@@ -118,7 +120,7 @@ class BodyRedaction:
         if len(self._held) > MAX_TOKEN_BYTES:
             self._in_token = True
             passed += self._take_left(len(self._held))
-        return passed
+        return passed + self._take_left(len(self._held)) if cut else passed
 
     def _leave_out_run(self, *, ended: bool) -> Passed:
         """Leave out what may be the rest of a token."""
@@ -128,13 +130,14 @@ class BodyRedaction:
             return self._take_left(size)
         if not self._after_gap:
             return []
-        size = _end_of(_AFTER_GAP, self._held)
-        if size == len(self._held) and not ended:
-            if size <= MAX_TOKEN_BYTES:
+        text = bytes(self._held)
+        size, echoed = _end_of(_AFTER_GAP, self._held), self._echoes.rest(text)
+        if (size == len(text) or echoed is None) and not ended:
+            if len(text) <= MAX_TOKEN_BYTES:
                 return []
-            self._in_token = True
+            size, self._in_token = len(text), True
         else:
-            size = _token_end_after_gap(bytes(self._held))
+            size = max(_token_end_after_gap(text), len(text) if echoed is None else echoed)
         self._after_gap = False
         return self._take_left(size)
 
@@ -148,6 +151,8 @@ class BodyRedaction:
                 return self.give_up()
             for place in places:
                 redacted.replace(place.start, place.end, number=not place.is_string)
+        if self._form:
+            redacted.replace_matches(FORM_SECRET)
         self._redact_usual(redacted)
         for pattern in self._rules.patterns:
             redacted.replace_matches(pattern)
@@ -156,20 +161,19 @@ class BodyRedaction:
 
     def _before_matches(self, text: bytes, end: int) -> int:
         """Give the last place up to that end that cuts through nothing that is to be replaced."""
-        patterns = [BEARER, *([self._echoes.pattern] if self._echoes.pattern is not None else [])]
+        places = [*(found.span() for found in BEARER.finditer(text)), *self._echoes.find(text)]
         before = -1
         while end not in (before, len(text)):
             before = end
-            for pattern in patterns:
-                for found in pattern.finditer(text):
-                    if found.start() < end < found.end():
-                        end = found.start()
+            for start, place_end in places:
+                if start < end < place_end:
+                    end = start
         return end
 
     def _redact_usual(self, redacted: Redacted) -> None:
         redacted.replace_matches(BEARER)
-        if self._echoes.pattern is not None:
-            redacted.replace_matches(self._echoes.pattern)
+        for place in self._echoes.find(redacted.original):
+            redacted.replace(*place)
 
     def _take_left(self, size: int) -> Passed:
         del self._held[:size]

@@ -31,7 +31,7 @@ class Pattern(Protocol):
     def groups(self) -> int:
         """How many there are."""
 
-    def finditer(self, text: bytes, start: int, end: int, /) -> Iterator[Found]:
+    def finditer(self, text: bytes, /) -> Iterator[Found]:
         """Find one match after another between two places."""
 
 
@@ -99,9 +99,9 @@ class Redacted:
             stand_in[found.start() : found.end()] = found[0]
         self._text[start:end] = stand_in
 
-    def replace_matches(self, pattern: Pattern, end: int | None = None) -> None:
-        """Replace a pattern's groups, or the whole of each match if it has none, up to an end."""
+    def replace_matches(self, pattern: Pattern) -> None:
+        """Replace a pattern's groups, or the whole of each match if it has none."""
         groups = range(1, pattern.groups + 1) if pattern.groups else (0,)
-        for found in pattern.finditer(self.original, 0, len(self.original) if end is None else end):
+        for found in pattern.finditer(self.original):
             for group in groups:
                 self.replace(*found.span(group))

@@ -28,6 +28,8 @@ SECRET_FIELDS = frozenset(
         "set-cookie2",
         "authentication-info",
         "proxy-authentication-info",
+        "x-amzn-oidc-data",
+        "x-auth",
         "x-forwarded-access-token",
         "x-forwarded-client-cert",
         "x-goog-iap-jwt-assertion",
@@ -38,20 +40,34 @@ SECRET_FIELDS = frozenset(
 
 _SECRET_FIELD = re.compile(
     r"(?:.*[-_])?(?:api|access|auth|session|security|csrf|xsrf|private|vault|id|user|refresh|job|deploy)[-_]?(?:key|token)"
-    r"|(?:.*[-_])?(?:secret|password|passwd|token|apikey|jwt)(?:[-_](?:key|access|id))?"
+    r"|(?:.*[-_])?(?:secret|password|passwd|token|apikey|jwt)(?:[-_](?:key|access|id|assertion))?"
+    r"|(?:.*[-_])?(?:subscription|functions)[-_]key"
 )
-"""The like of X-Api-Key, X-Auth-Token, X-Amz-Security-Token, X-Vault-Token."""
+"""The like of X-Api-Key, X-Auth-Token, X-Amz-Security-Token, X-Vault-Token, Ocp-Apim-Subscription-Key."""
 
-BEARER = re.compile(rb"(?i)bearer(?:[ \t]+|%20|\+)([A-Za-z0-9._~+/%-]+=*)")
-"""RFC 6750, 2.1; in a URL, the space may be encoded."""
+BEARER = re.compile(rb"(?i)bearer(?:[ \t]+|%20|\+)([A-Za-z0-9._~+/%|-]+=*)")
+"""RFC 6750, 2.1; in a URL, the space may be encoded. Laravel's tokens have a bar in them."""
 
-_QUERY_SECRET = re.compile(
-    rb"(?i)[?&;](?:access_token|refresh_token|id_token|token|api[-_]?key|client_secret|password|sig|signature)=([^&;# ]+)"
+_PARAMETER = (
+    rb"(?:access_token|refresh_token|id_token|token|api[-_]?key|client_secret|password|sig|signature)"
 )
-"""RFC 6750, 2.3, and what others made of it."""
+QUERY_SECRET = re.compile(rb"(?i)[?&;#]" + _PARAMETER + rb"=([^&;#\s\"'<>]+)")
+"""RFC 6750, 2.3, and what others made of it; in the request's own line, Referer, Location, Link."""
 
-_AUTHORIZATION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+")
+FORM_SECRET = re.compile(rb"(?i)(?:\A|&)" + _PARAMETER + rb"=([^&\r\n]+)")
+"""RFC 6750, 2.2."""
+
+_USER_INFORMATION = re.compile(rb"://[^/?#@\s\"'<>:]*:([^/?#@\s\"'<>]+)@")
+"""A password in a URL (RFC 3986, 3.2.1)."""
+
+_SUBPROTOCOL = re.compile(rb"(?i)bearer(?:\.authorization\.k8s\.io\.|[ \t]*,[ \t]*)([^\s,]+)")
+"""The token of a WebSocket that is opened by a browser, which can set no other field; the first is the API server's way."""
+
+_AUTHORIZATION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]|\r?\n[ \t])+")
 """The scheme of credentials (RFC 9110, 11.4)."""
+
+_AUTHORIZATION_PARAMETER = re.compile(rb"(?i)(?:\A|[\s,;])" + _PARAMETER + rb"[ \t]*=[ \t]*\"?([^\s,;\"]+)")
+"""Of schemes that put the token into one."""
 
 _FIELD = re.compile(rb"([^:\r\n]+):([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)\r?\n")
 """A field with the lines that continue it (RFC 9112, 5.2)."""
@@ -163,10 +179,15 @@ class HeadRedaction:
         text = Redacted(head.raw, self._pseudonyms)
         if not self._redact_fields(text, line_end, head.headers):
             return None
-        if isinstance(head, RequestHead):
-            text.replace_matches(_QUERY_SECRET, end=line_end)
         self._redact_anywhere(text)
         return bytes(text)
+
+    def redact_extensions(self, line: bytes) -> bytes:
+        """Give the line of a chunk with stand-ins in what follows the chunk's size."""
+        size, separator, extensions = line.partition(b";")
+        text = Redacted(separator + extensions, self._pseudonyms)
+        self._redact_anywhere(text)
+        return size + bytes(text)
 
     def redact_trailers(self, raw: bytes) -> bytes | None:
         """Give a trailer section's bytes with stand-ins; None if it cannot be redacted safely."""
@@ -195,9 +216,14 @@ class HeadRedaction:
                 self._hide(text, *_value_of(text.original, *pair))
         elif name in ("set-cookie", "set-cookie2"):
             self._hide(text, *_value_of(text.original, *_split(text.original, start, end)[0]))
-        elif name in ("authorization", "proxy-authorization"):
+        elif name == "authorization" or name.endswith("-authorization"):
             scheme = _AUTHORIZATION.match(text.original, start, end)
             self._hide(text, scheme.end() if scheme else start, end)
+            for found in _AUTHORIZATION_PARAMETER.finditer(text.original, start, end):
+                self._echoes.add(found[1])
+        elif name == "sec-websocket-protocol":
+            for found in _SUBPROTOCOL.finditer(text.original, start, end):
+                self._hide(text, *found.span(1))
         elif is_secret_field(name, self._rules):
             self._hide(text, start, end)
 
@@ -208,9 +234,12 @@ class HeadRedaction:
         text.replace(start, end)
 
     def _redact_anywhere(self, text: Redacted) -> None:
+        for pattern in (QUERY_SECRET, _USER_INFORMATION):
+            for found in pattern.finditer(text.original):
+                self._hide(text, *found.span(1))
         text.replace_matches(BEARER)
-        if self._echoes.pattern is not None:
-            text.replace_matches(self._echoes.pattern)
+        for place in self._echoes.find(text.original):
+            text.replace(*place)
         for pattern in self._rules.patterns:
             text.replace_matches(pattern)
 

@@ -74,6 +74,20 @@ def test_each_command_has_its_help(command):
     assert f"podmirror {command} -t deployment/web -p 80:3000" in done.stdout
 
 
+@pytest.mark.parametrize("command", [name for name in cli._COMMANDS if name != "config"])
+def test_examples_stand_on_lines_of_their_own(command):
+    with click.Context(cli.podmirror, info_name="podmirror") as context:
+        found = cli.podmirror.get_command(context, command)
+        said = found.get_help(click.Context(found, info_name=command))
+
+    assert "\\b" not in said
+    before_options = said[: said.index("Options:")]
+    assert all(
+        line.startswith("  podmirror ") for line in before_options.splitlines() if "podmirror -" in line
+    )
+    assert before_options.count("\n  podmirror ") == before_options.count("  podmirror ")
+
+
 def test_the_version():
     assert podmirror("--version").stdout.strip().endswith(__version__)
 

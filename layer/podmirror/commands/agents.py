@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(
     namespace: str | None, context: str | None, all_namespaces: bool, clean: bool, force: bool, output: str
 ) -> int:
-    r"""List the agents there are, with their age and state.
+    """List the agents there are, with their age and state.
 
     Kubernetes keeps the entry of an ephemeral agent in its pod's spec, also when the agent has ended, until the pod is
     replaced. A running one can be ended by the user who started it; others end by themselves, and are listed with when.

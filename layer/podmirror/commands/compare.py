@@ -118,7 +118,7 @@ class _Wish:
 )
 @progress_option
 def command(output: str, progress_style: Style, **options: Any) -> int:
-    r"""Run an ephemeral agent and a Job agent against the same pod, and compare them.
+    """Run an ephemeral agent and a Job agent against the same pod, and compare them.
 
     What was refused is told with its reason; exit code 5 if everything was.
 

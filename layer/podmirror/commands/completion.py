@@ -11,7 +11,7 @@ VARIABLE = "_PODMIRROR_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    r"""Print a script that makes a shell complete commands, options and their values.
+    """Print a script that makes a shell complete commands, options and their values.
 
     \b
     source <(podmirror completion bash)         # in ~/.bashrc; zsh likewise

@@ -29,7 +29,7 @@ def command(
     agent_namespace: str | None,
     output: str,
 ) -> int:
-    r"""Try every way of starting an agent, by access reviews and dry runs: nothing is stored.
+    """Try every way of starting an agent, by access reviews and dry runs: nothing is stored.
 
     Without -t a pod of the namespace stands for all of them. Exit code 0 if any way works, else 5.
 

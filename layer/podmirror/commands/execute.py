@@ -40,7 +40,7 @@ SILENT_SECONDS = 10.0
 @replay_file_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
 def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: Any) -> int:
-    r"""Run a command with the target's traffic.
+    """Run a command with the target's traffic.
 
     The ports are found from what the command listens on: its port 3000 gets the pod's port 3000, or with -p 80:3000 the
     pod's port 80, or with -p 80 the pod's port 80 whatever its own.

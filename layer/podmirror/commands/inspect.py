@@ -39,7 +39,7 @@ def command(
     progress_style: Any,
     **options: Any,
 ) -> None:
-    r"""Look at a target's traffic, or at a capture file's.
+    """Look at a target's traffic, or at a capture file's.
 
     \b
     podmirror inspect -t deployment/web -p 80

@@ -24,7 +24,7 @@ _KINDS = (*_DEFAULT_KINDS, "replicaset")
 )
 @output_option
 def command(namespace: str | None, context: str | None, kinds: tuple[str, ...], output: str) -> None:
-    r"""List what can be mirrored: what to give to -t, how many of its pods are ready, its containers and ports.
+    """List what can be mirrored: what to give to -t, how many of its pods are ready, its containers and ports.
 
     Ports are those that are declared; a container may listen on others.
 

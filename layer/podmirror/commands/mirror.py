@@ -36,7 +36,7 @@ from podmirror.source import open_source
 @filter_option
 @replay_file_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
-    r"""Mirror the target's traffic to a process that already runs, until Ctrl-C.
+    """Mirror the target's traffic to a process that already runs, until Ctrl-C.
 
     With -r, the connections of a capture file instead, with the timing and concurrency that they had.
 

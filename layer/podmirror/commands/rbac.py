@@ -35,7 +35,7 @@ def command(
     group: str | None,
     serviceaccount: str | None,
 ) -> None:
-    r"""Print a Role and RoleBinding with what podmirror needs, and no more.
+    """Print a Role and RoleBinding with what podmirror needs, and no more.
 
     With -t only what that kind of target takes. No cluster is asked if both -n and whom to allow are given.
 

@@ -28,6 +28,17 @@ REORDERED_PACKETS = 64
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
+_LINKTYPE_BITS = 0xFFFF
+"""Of pcap's field; the others say how long a frame's check sequence is (draft-ietf-opsawg-pcap, 4)."""
+
+_HEADER_BYTES = {104: 4, 109: 12}
+"""Of Cisco HDLC and of OpenBSD's IPsec (tcpdump.org, link-layer header types), in front of an IP packet."""
+
+_NFLOG = 239
+_NFLOG_HEADER_BYTES = 4
+_NFLOG_PAYLOAD = 9
+"""The kind of the field that holds the packet (tcpdump.org, LINKTYPE_NFLOG)."""
+
 
 class UnreadableCapture(Exception):
     """The file is no capture, or cannot be read at all."""
@@ -132,7 +143,7 @@ class CaptureFile:
             latest = _time_of(self._reader, metadata, latest)
             self._numbered += 1
             name = getattr(metadata, "ifname", None) or b""
-            linktype = getattr(metadata, "linktype", getattr(self._reader, "linktype", 1))
+            linktype = getattr(metadata, "linktype", getattr(self._reader, "linktype", 1)) & _LINKTYPE_BITS
             yield _Raw(
                 latest, self._numbered, data, metadata.wirelen, name.decode(errors="replace"), linktype
             )
@@ -175,7 +186,25 @@ def _time_of(reader: Any, metadata: Any, latest: int) -> int:
 
 
 def _ip_packet(linktype: int, data: bytes) -> bytes | None:
-    """Let scapy find the IP packet in one of a kind of link that is rare; None if it knows none, or there is none."""
+    """Find the IP packet in one of a kind of link that is rare; None if the kind is unknown, or there is none."""
+    size = _nflog_header_bytes(data) if linktype == _NFLOG else _HEADER_BYTES.get(linktype)
+    if size is not None:
+        return data[size:] if data[size : size + 1].hex()[:1] in ("4", "6") else None
+    return _found_by_scapy(linktype, data)
+
+
+def _nflog_header_bytes(data: bytes) -> int:
+    """Give where the packet begins that the firewall logged: fields of length, kind and value, each at a multiple of four."""
+    at = _NFLOG_HEADER_BYTES
+    while at + 4 <= len(data):
+        length, kind = (int.from_bytes(data[place : place + 2], "little") for place in (at, at + 2))
+        if kind == _NFLOG_PAYLOAD:
+            return at + 4
+        at += max(4, (length + 3) & ~3)
+    return len(data)
+
+
+def _found_by_scapy(linktype: int, data: bytes) -> bytes | None:
     import scapy.layers.all  # noqa: F401  # registers what scapy can read
     from scapy.config import conf
 

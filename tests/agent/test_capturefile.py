@@ -100,13 +100,42 @@ def test_links_that_tcpdump_writes(tmp_path, linktype, header, link):
     assert segments[3].payload == b"GET / HTTP/1.1\r\n\r\n"
 
 
-def test_a_rare_link_is_read_by_scapy(tmp_path):
-    ppp = [each._replace(packet=b"\xff\x03\x00\x21" + each.packet[14:]) for each in conversation()]
-    _, found = packets_of(write(tmp_path / "file", pcap(ppp, linktype=9)))
+def logged(packet: bytes) -> bytes:
+    prefix = struct.pack("<HH5s3x", 9, 10, b"drop\0")
+    return struct.pack("!BBH", 2, 0, 0) + prefix + struct.pack("<HH", 4 + len(packet), 9) + packet
+
+
+@pytest.mark.parametrize(
+    ("linktype", "framed"),
+    [
+        (9, lambda packet: b"\xff\x03\x00\x21" + packet),
+        (104, lambda packet: b"\x0f\x00\x08\x00" + packet),
+        (109, lambda packet: struct.pack("<III", 2, 0, 0) + packet),
+        (239, logged),
+    ],
+)
+def test_rare_links_are_read(tmp_path, linktype, framed):
+    rare = [each._replace(packet=framed(each.packet[14:])) for each in conversation()]
+    _, found = packets_of(write(tmp_path / "file", pcap(rare, linktype=linktype)))
     segments = [decode(each.packet, each.wire_length, each.link) for each in found]
 
     assert segments[3].payload == b"GET / HTTP/1.1\r\n\r\n"
     assert segments[4].length == 60_000
+
+
+def test_an_ethernet_that_keeps_check_sequences_is_one(tmp_path):
+    checked = [each._replace(packet=each.packet + b"\1\2\3\4") for each in conversation()]
+    _, found = packets_of(write(tmp_path / "file", pcap(checked, linktype=1 | 1 << 26 | 4 << 28)))
+    segments = [decode(each.packet, each.wire_length, each.link) for each in found]
+
+    assert segments[3].payload == b"GET / HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"\2\0\0\0", b"\2\0\0\0" + bytes(9), b"\2\0\0\0\xff\xff\x09\0"])
+def test_a_damaged_log_of_the_firewall_is_no_packet(tmp_path, data):
+    file, found = packets_of(write(tmp_path / "file", pcap([Stamped(NOW, data)], linktype=239)))
+
+    assert (found, file.unknown_links) == ([], {239: 1})
 
 
 def test_a_link_that_nobody_can_read_is_counted(tmp_path):

@@ -15,8 +15,8 @@ from podmirror_wire.values import Direction
 _REQUEST = re.compile(rb"(?!PRI \* HTTP/2)[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]* ?HTTP/1\.|HTTP/1\.")
 """What begins so is HTTP/1, which needs no telling: its exchanges are shown."""
 
-_WITHOUT_DETAIL = frozenset({"PostgreSQL"})
-"""Whose detail names a user and a database."""
+_WITHOUT_DETAIL = frozenset({"PostgreSQL", "SMTP or FTP", "POP3", "IMAP"})
+"""Whose detail names a user and a database, or is a line of which all but the first word may be anything."""
 
 
 class Beginnings:

@@ -34,6 +34,16 @@ def test_postgresql_is_told_without_names(stage, session, talk):
     assert told(stage, session) == [Recognised(1, {"protocol": "PostgreSQL", "detail": ""})]
 
 
+@pytest.mark.parametrize(
+    ("greeting", "protocol"),
+    [(b"220 t0ken", "SMTP or FTP"), (b"+OK t0ken", "POP3"), (b"* OK t0ken", "IMAP")],
+)
+def test_a_greeting_is_told_without_its_words(stage, session, talk, greeting, protocol):
+    stage.see(*talk.handshake(), talk.answers(greeting + b"\r\n"), talk.says(b"hello\r\n"))
+
+    assert told(stage, session) == [Recognised(1, {"protocol": protocol, "detail": ""})]
+
+
 def test_what_is_told_at_the_end_of_a_connection_in_which_one_end_spoke(stage, session, talk):
     stage.see(
         *talk.handshake(),

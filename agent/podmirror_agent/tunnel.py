@@ -48,6 +48,7 @@ class Tunnel:
                 self._replay.receive_written(self._socket.sendmsg(buffers))
             if self._finishing and not self._replay.has_rest:
                 self._socket.shutdown(socket.SHUT_WR)
+                self.close()  # writing behind the end would fail, and reset what the layer has not read yet
         except BlockingIOError:
             if not self._full:
                 self._full = True

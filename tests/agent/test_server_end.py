@@ -7,7 +7,7 @@ import time
 import pytest
 
 from podmirror_agent import conversation
-from podmirror_wire.frames import Closed, Data, Goodbye, Greeting, Ledger, Opened
+from podmirror_wire.frames import Closed, Credit, Data, Goodbye, Greeting, Ledger, Opened
 from podmirror_wire.values import CloseReason
 from tests.agent.conversation import TestLayer
 from tests.agent.packets import Talk
@@ -135,6 +135,25 @@ async def test_stop_tells_the_layers():
             frames = await layer.receive_all()
             assert Closed(1, CloseReason.AGENT_ENDED, 0) in frames
             assert isinstance(frames[-1], Goodbye)
+
+
+async def test_an_end_while_a_layer_is_parting_does_not_reset_its_connection(monkeypatch):
+    monkeypatch.setattr(conversation, "FAREWELL_SECONDS", SOON)
+    talk = Talk()
+    async with running() as agent, await agent.layer() as layer:
+        await layer.subscribe(80)
+        agent.put(*talk.handshake(), talk.says(b"hello"))
+        await layer.receive(Opened)
+        layer.send(Goodbye("done"))
+        await asyncio.sleep(SOON / 4)
+        agent.server.stop("the file is read")
+        await asyncio.sleep(SOON / 4)
+        for _ in range(2):  # only the second meets a reset
+            layer.send(Credit(1, 1))
+            await asyncio.sleep(SOON / 10)
+
+        assert not layer.writer.transport.is_closing()
+        assert isinstance((await layer.receive_all())[-1], Goodbye)
 
 
 async def test_end_with_layers_is_no_error(caplog):

@@ -7,6 +7,7 @@ part of a block that found room is taken back.
 import os
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from podmirror.errors import NotStarted, OutputLost
@@ -81,11 +82,13 @@ class BlockFile:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            self._take_back(blocks, total - len(rest))
+            self._count_unwritten(blocks, total - len(rest))
+            whole = self._take_back(blocks, total - len(rest))
             os.close(self._descriptor)
             self.failed = True
+            end = "; what it holds up to there is whole" if whole else ""
             raise OutputLost(
-                f"packets cannot be written to {self._name} any more: {error.strerror}; what it holds up to there is whole"
+                f"packets cannot be written to {self._name} any more: {error.strerror}{end}"
             ) from error
 
     def close(self) -> None:
@@ -97,17 +100,22 @@ class BlockFile:
         self.flush()
         os.close(self._descriptor)
 
-    def _take_back(self, blocks: list[bytes], written: int) -> None:
-        """Shorten the file to the last block that is whole, of those of which so many bytes were written."""
-        whole = 0
-        for index, block in enumerate(blocks):
-            if whole + len(block) > written:
-                self.unwritten = sum(is_packet(each) for each in blocks[index:])
-                break
-            whole += len(block)
-        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-        os.ftruncate(self._descriptor, end - (written - whole))
-        os.lseek(self._descriptor, 0, os.SEEK_END)
+    def _count_unwritten(self, blocks: list[bytes], written: int) -> None:
+        ends = accumulate(map(len, blocks))
+        self.unwritten = sum(
+            is_packet(block) for block, end in zip(blocks, ends, strict=True) if end > written
+        )
+
+    def _take_back(self, blocks: list[bytes], written: int) -> bool:
+        """Shorten the file to the last block that is whole, of those of which so many bytes were written; whether it is one."""
+        whole = max((end for end in accumulate(map(len, blocks)) if end <= written), default=0)
+        try:
+            end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+            os.ftruncate(self._descriptor, end - (written - whole))
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError:  # a pipe, or a device
+            return False
+        return True
 
 
 class PacketFiles:
@@ -127,6 +135,8 @@ class PacketFiles:
         self._earlier_packets = 0
         self._since = 0.0
         """When the file's first packet came, monotonic seconds."""
+        self._first_pod_time = 0
+        """When it was captured, which a file that is read has its own pace for."""
         self._file: BlockFile | None = None
         try:
             self._begin()
@@ -171,11 +181,11 @@ class PacketFiles:
         Raises:
             OutputLost: Nothing can be written any more.
         """
-        if self._is_full(len(packet.packet), now):
+        if self._is_full(len(packet.packet), now, packet.pod_time):
             self._end()
         file = self._file or self._begin()
         if not self._section.packets:
-            self._since = now
+            self._since, self._first_pod_time = now, packet.pod_time
         file.append(self._section.receive_packet(pod, packet, missing))
 
     def tick(self, now: float) -> None:
@@ -184,7 +194,7 @@ class PacketFiles:
         Raises:
             OutputLost: Nothing can be written any more.
         """
-        if self._is_full(0, now):
+        if self._is_full(0, now, self._first_pod_time):
             self._end()
         elif self._file is not None:
             self._file.flush()
@@ -198,14 +208,15 @@ class PacketFiles:
         if self._file is not None and not self._file.failed:
             self._end()
 
-    def _is_full(self, more: int, now: float) -> bool:
-        """Whether the file ends before the next packet, of so many bytes; one without a packet does not."""
+    def _is_full(self, more: int, now: float, pod_time: int) -> bool:
+        """Whether the file ends before the next packet, of so many bytes and that time; one without a packet does not."""
         rotation = self._rotation
         if self._file is None or not self._section.packets:
             return False
         if rotation.size is not None and more and self._file.size + more + _ROOM_BYTES > rotation.size:
             return True
-        return rotation.seconds is not None and now - self._since >= rotation.seconds
+        age = max(now - self._since, (pod_time - self._first_pod_time) / 1e9)
+        return rotation.seconds is not None and age >= rotation.seconds
 
     def _begin(self) -> BlockFile:
         self._number += 1

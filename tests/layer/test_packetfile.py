@@ -1,7 +1,9 @@
 """Packets in files: rotation, and a disk that is full."""
 
+import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,16 @@ async def test_files_of_a_time(tmp_path):
 
 
 @needs_tshark
+async def test_files_of_a_time_of_a_capture_that_is_read_at_once(tmp_path):
+    made = files(tmp_path / "a.pcapng", seconds=10)
+    for second in (0, 5, 9, 12, 13, 40):
+        made.receive_packet("web", replace(packet(number=second), pod_time=second * 10**9), 0.0)
+    await made.close()
+
+    assert [len(fields(path, "frame.number")) for path in sorted(tmp_path.iterdir())] == [3, 2, 1]
+
+
+@needs_tshark
 async def test_only_the_latest_files_stay(tmp_path):
     made = files(tmp_path / "a.pcapng", size=1000, keep=2)
     for number in range(5):
@@ -101,6 +113,26 @@ def fill(made: PacketFiles, size: int, told: list[int] | None = None) -> None:
         if told is not None:
             told.append(number)
         made.receive_packet("web", packet(BYTES + bytes(size), number=number), 0.0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+def test_a_device_that_is_full_is_no_whole_file():
+    with pytest.raises(
+        NotStarted, match=r"cannot be written to /dev/full any more: No space left on device$"
+    ):
+        PacketFiles(Path("/dev/full"), Section(Origin("podmirror")), Rotation())
+
+
+async def test_a_pipe_whose_reader_leaves_is_told(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    made = files(pipe)
+    os.close(reader)
+    with pytest.raises(OutputLost, match=r"pipe any more: Broken pipe$"):
+        fill(made, 1000)
+
+    assert made.unwritten > 0
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 
-from podmirror_agent.capturefile import CaptureFile
+from podmirror_agent.capturefile import CaptureFile, UnreadableCapture
 from podmirror_agent.expressions import OfflineFilter
 from podmirror_agent.mirror import Interest, Mirror
 from podmirror_agent.packet import CapturedPacket
@@ -105,14 +105,21 @@ class FileSource:
     async def _pump(self) -> None:
         damage = ""
         for time in range(self._times):
-            if time:
-                self._file.close()
-                self._file = CaptureFile(self._path)
+            try:
+                self._open_again(time)
+            except UnreadableCapture as error:
+                damage = damage or str(error)
+                break
             await self._read_once()
             damage = damage or _complaint(self._file)
             self._mirror.finish(self._now)
         await self._wait_for_backlog(0)
         self.on_end("; ".join(filter(None, (CAPTURE_ENDED, damage))))
+
+    def _open_again(self, time: int) -> None:
+        if time:
+            self._file.close()
+            self._file = CaptureFile(self._path)
 
     async def _wait_for_backlog(self, most: int) -> None:
         while self._mirror.backlog_bytes > most:  # noqa: ASYNC110  # many outboxes, and none that would tell

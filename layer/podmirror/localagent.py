@@ -121,7 +121,7 @@ async def start(
             address = listener.getsockname()
         agent = LocalAgent(process, last_words)
         try:
-            yield agent, await _connect(agent, process, address, secret, receiver)
+            yield agent, await _connect(agent, process, address, secret, receiver, _patience(reading))
         finally:
             await _end(process)
 
@@ -134,23 +134,29 @@ def _arguments(reading: Reading, listener: socket.socket, verifier: bytes) -> li
     return [*arguments, "--", reading.file]
 
 
+def _patience(reading: Reading) -> float | None:
+    """Give for how long an agent may start, in seconds; None for any time, where it waits for whoever writes to a pipe."""
+    return START_SECONDS if Path(reading.file).is_file() else None
+
+
 async def _connect(
     agent: LocalAgent,
     process: asyncio.subprocess.Process,
     address: tuple[str, int],
     secret: bytes,
     receiver: Callable[[ConnectionFrame], None],
+    patience: float | None,
 ) -> Link:
     """Connect: the listener is there before the agent is, so this waits for it to start, or to end."""
     ended = asyncio.create_task(process.wait(), name="the agent's end")
     connecting = asyncio.create_task(_authenticate(address, secret, receiver), name="connect to the agent")
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(patience):
             await asyncio.wait({ended, connecting}, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done() or connecting.exception() is not None:
                 raise NotStarted(await agent.explain() or "the agent that reads the file did not start")
     except TimeoutError:
-        raise NotStarted(f"the agent that reads the file did not start within {START_SECONDS:g} s") from None
+        raise NotStarted(f"the agent that reads the file did not start within {patience:g} s") from None
     finally:
         for task in (ended, connecting):
             task.cancel()

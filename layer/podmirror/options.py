@@ -359,6 +359,10 @@ def source_of(values: dict[str, Any], reading: Reading) -> SessionOptions | Read
         return session_options(**values, settings=reading.settings)
     if values["target"] is not None:
         raise UsageError("-t and -r exclude each other: traffic comes from a target, or from a file")
+    if reading.times > 1 and (file == "-" or (Path(file).exists() and not Path(file).is_file())):
+        raise UsageError(
+            f"--loop reads the file again, and {file} can be read only once; save it to a file first"
+        )
     return replace(reading, file=file)
 
 

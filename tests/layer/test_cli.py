@@ -152,6 +152,10 @@ def test_the_list_of_commands_is_made_without_their_modules(monkeypatch):
         (("mirror", "-p", "80"), "name a target (-t KIND/NAME) or a capture file (-r FILE)"),
         (("inspect", "-t", "pod/x", "-r", "x.pcap"), "-t and -r exclude each other"),
         (("mirror", "-t", "pod/x", "-p", "80", "--speed", "2x"), "--speed and --loop are for a capture file"),
+        (
+            ("mirror", "-r", "-", "-p", "80", "--loop", "2"),
+            "- can be read only once; save it to a file first",
+        ),
         (("mirror", "-r", "x.pcap", "-p", "80", "--speed", "fast"), "speed 'fast' is not understood"),
         (("inspect", "-r", "x.pcap", "--sample", "110%"), "'110%' is no share of connections"),
         (("mirror", "-t", "web", "-p", "80"), "target 'web' is not understood"),

@@ -14,7 +14,7 @@ import re
 from podmirror_http.echoes import Echoes
 from podmirror_http.events import Fields
 from podmirror_http.heads import values_of
-from podmirror_http.jsonpath import NotJson, find_places
+from podmirror_http.jsonpath import BYTE_ORDER_MARK, NotJson, find_places
 from podmirror_http.pseudonyms import Pseudonyms, Redacted
 from podmirror_http.redaction import BEARER, FORM_SECRET, Rules
 
@@ -38,6 +38,8 @@ _BEARER = b"bearer"
 
 _STRUCTURED = re.compile(r"(?i).*json|text/event-stream|multipart/")
 """Types in which JSON may stand."""
+
+_BEGINS_JSON = re.compile(rb"(?:" + BYTE_ORDER_MARK + rb")?\s*[{[]")
 
 Passed = list[bytes | int]
 """Content that may go on, and numbers of bytes that are left out, in order."""
@@ -144,7 +146,7 @@ class BodyRedaction:
     def _redact_whole(self) -> Passed:
         text = bytes(self._held)
         redacted = Redacted(text, self._pseudonyms)
-        if self._rules.paths and (_STRUCTURED.match(self._type) or text.lstrip()[:1] in (b"{", b"[")):
+        if self._rules.paths and (_STRUCTURED.match(self._type) or _BEGINS_JSON.match(text)):
             try:
                 places = find_places(text, list(self._rules.paths))
             except NotJson:

@@ -4,6 +4,7 @@ A library would parse the text, but none says at which byte a value stands, whic
 is walked once, without recursion, since its nesting is the choice of whoever sent it.
 """
 
+import codecs
 import json
 import re
 from typing import NamedTuple
@@ -18,6 +19,9 @@ _CLOSINGS = (
     ((b"}", "comma"), (b"}", "key or }")),
 )
 """What may close an array, and an object, and when."""
+
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+"""Which a reader may ignore (RFC 8259, 8.1)."""
 
 MAX_DEPTH = 512
 """Deeper texts are not read: Python's own parser stops at about twice that."""
@@ -97,7 +101,7 @@ def find_places(text: bytes, paths: list[Path]) -> list[Place]:
     except UnicodeDecodeError:
         raise NotJson from None
     places: list[Place] = []
-    at = 0
+    at = len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
     while at < len(text):  # one text, or several, one behind the other, as in a log of JSON lines
         at = _walk(text, at, paths, places)
         space = _SPACE.match(text, at)

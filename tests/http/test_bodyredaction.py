@@ -95,6 +95,16 @@ def test_a_json_value_is_replaced_and_the_text_stays_json(value, cuts):
     assert read == value
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_json_behind_a_byte_order_mark_is_json(kind):
+    redaction = body("json:$.token", headers=(("Content-Type", kind),))
+    content = b"\xef\xbb\xbf" + b'{"token": "t0ken-t0ken"}'
+    passed = content_of([*redaction.receive_content(content), *redaction.receive_end()])
+
+    assert passed.startswith(b'\xef\xbb\xbf{"token": "')
+    assert b"t0ken" not in passed
+
+
 def test_a_pattern_is_replaced():
     redaction = body(r"re:card=(\d+)")
     redaction.receive_content(b"a=1&card=4111")

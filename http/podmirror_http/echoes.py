@@ -27,11 +27,13 @@ class Echoes:
     """The secrets of one connection."""
 
     def __init__(self) -> None:
-        self._secrets: dict[bytes, None] = {}
+        self._spellings: dict[bytes, list[bytes]] = {}
+        """Of each secret, the latest last."""
         self._longest_first: list[bytes] | None = []
-        """None until it is asked for."""
+        """All spellings; None until they are asked for."""
         self._beginnings: frozenset[bytes] = frozenset()
         """Of all of them, shorter than `_PREFIX_BYTES`."""
+        self._count = 0
         self.held = 0
         """Bytes in memory, about."""
 
@@ -39,21 +41,17 @@ class Echoes:
         """Look for this value from now on."""
         if len(secret) < LEAST_BYTES:
             return
-        for spelling in _spellings(secret):
-            if LEAST_BYTES <= len(spelling) <= MOST_BYTES:
-                self._add(spelling)
-
-    def _add(self, secret: bytes) -> None:
-        if secret in self._secrets:
-            del self._secrets[secret]  # it is the latest again
-        else:
+        spellings = self._spellings.pop(secret, None)
+        if spellings is None:
+            spellings = [each for each in _spellings(secret) if LEAST_BYTES <= len(each) <= MOST_BYTES]
             self._longest_first = None
-            self.held += len(secret)
-        self._secrets[secret] = None
-        while len(self._secrets) > MOST_SECRETS or self.held > MOST_HELD_BYTES:
-            oldest = next(iter(self._secrets))
-            del self._secrets[oldest]
-            self.held -= len(oldest)
+            self._count += len(spellings)
+            self.held += sum(map(len, spellings))
+        self._spellings[secret] = spellings
+        while self._count > MOST_SECRETS or self.held > MOST_HELD_BYTES:
+            oldest = self._spellings.pop(next(iter(self._spellings)))
+            self._count -= len(oldest)
+            self.held -= sum(map(len, oldest))
 
     def find(self, text: bytes) -> Iterator[tuple[int, int]]:
         """Give where any of them stands, the longest first."""
@@ -92,9 +90,10 @@ class Echoes:
 
     def _sorted(self) -> list[bytes]:
         if self._longest_first is None:
-            self._longest_first = sorted(self._secrets, key=len, reverse=True)
+            secrets = {each for spellings in self._spellings.values() for each in spellings}
+            self._longest_first = sorted(secrets, key=len, reverse=True)
             self._beginnings = frozenset(
-                secret[:size] for secret in self._secrets for size in range(1, _PREFIX_BYTES)
+                secret[:size] for secret in secrets for size in range(1, _PREFIX_BYTES)
             )
         return self._longest_first
 

@@ -189,6 +189,30 @@ def test_the_file_that_is_read_is_not_written_over(tmp_path: Path) -> None:
     assert Path(path).read_bytes() == before
 
 
+def test_the_file_that_is_read_from_stdin_is_not_written_over(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    before = Path(path).read_bytes()
+    command = [sys.executable, "-m", "podmirror", "inspect", "-r", "-", "-w", path]
+    with Path(path).open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "name the same file" in done.stderr
+    assert Path(path).read_bytes() == before
+
+
+@pytest.mark.parametrize(("closed", "lines"), [("2>&-", 10), (">&-", 0), ("<&- >&- 2>&-", 0)])
+def test_closed_standard_streams_are_no_fault(tmp_path: Path, closed: str, lines: int) -> None:
+    command = f'"$0" -m podmirror inspect -r "$1" -o connections {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, recorded(tmp_path)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == lines
+    assert "fault" not in done.stderr
+
+
 def test_a_file_that_is_cut_short_says_so(tmp_path: Path) -> None:
     whole = Path(recorded(tmp_path)).read_bytes()
     path = write(tmp_path / "file", whole[:-5])

@@ -103,6 +103,7 @@ def _option_names(ctx: click.Context) -> dict[str, list[str]]:
 
 def main() -> int:
     """Run the command line and give its exit code."""
+    _open_closed_streams()
     try:
         code = _run()
     except KeyboardInterrupt:  # another one, while the first was answered
@@ -116,6 +117,14 @@ def main() -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _open_closed_streams() -> None:
+    """Stand in for standard streams that were closed (`2>&-`), whose numbers would go to the next files and sockets."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=descriptor != number))
 
 
 def _run() -> int:

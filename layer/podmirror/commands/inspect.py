@@ -79,10 +79,7 @@ def command(
 
 
 def _are_one(read: str | None, written: str | None) -> bool:
-    return (
-        read is not None
-        and written is not None
-        and Path(read).exists()
-        and Path(written).exists()
-        and Path(read).samefile(written)
-    )
+    if read is None or written is None:
+        return False
+    source = Path("/dev/stdin" if read == "-" else read)
+    return source.exists() and Path(written).exists() and source.samefile(written)

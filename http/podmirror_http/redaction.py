@@ -240,8 +240,8 @@ class HeadRedaction:
         text.replace_matches(BEARER)
         for place in self._echoes.find(text.original):
             text.replace(*place)
-        for pattern in self._rules.patterns:
-            text.replace_matches(pattern)
+        for rule in self._rules.patterns:
+            text.replace_matches(rule)
 
 
 def is_secret_field(name: str, rules: Rules) -> bool:

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from podmirror.errors import AgentLost
-from podmirror.fleet import Receiver
 from podmirror.localagent import Reading, start
+from podmirror.member import Receiver
 from podmirror.progress import Progress
 from podmirror.session import Session
 from podmirror_wire.values import CAPTURE_ENDED

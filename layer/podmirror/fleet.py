@@ -13,16 +13,16 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from podmirror.errors import AgentLost, NotStarted
+from podmirror.errors import AgentLost, NotStarted, PodmirrorError
 from podmirror.ledger import Move
+from podmirror.member import Member, Receiver
 from podmirror.openfiles import admit_more
 from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster, newcomers
-from podmirror.session import Session, SessionOptions
+from podmirror.session import SessionOptions
 from podmirror.verdict import counted
-from podmirror_wire.frames import ConnectionFrame
 
 if TYPE_CHECKING:
     from podmirror.kube.following import Following
@@ -37,62 +37,10 @@ Each has a watch and one or two more calls under way. In the sandbox, which is s
 failed when their calls timed out or their agents no longer waited; 16 at a time, all 100 ran.
 """
 
-LEAVE_SECONDS = 3.0
-"""For the agent of a pod that goes away to say goodbye: it promises to, within a second of SIGTERM."""
+SUCCESSOR_SECONDS = 10.0
+"""For another pod to come when the first goes away while its agent starts: most start in less."""
 
-
-class Receiver(Protocol):
-    """What takes the frames of one pod's session."""
-
-    def receive_frame(self, frame: ConnectionFrame) -> None:
-        """Take the next frame of a connection; it must not block."""
-
-    def attach(self, session: Session) -> None:
-        """Answer to this session from now on."""
-
-    def expect_end(self) -> None:
-        """The pod went away, and its agent with it: that is told as such, and is no agent lost."""
-
-    async def finish(self) -> None:
-        """Let what is under way end; after the session has ended."""
-
-
-class _Member:
-    """One pod, and the session beside it."""
-
-    def __init__(self, pod: PodView, inflow: Receiver, *, origin: str, since: float) -> None:
-        self.pod = pod
-        self.inflow = inflow
-        self.origin = origin
-        """The pod that it is the successor of, if it is."""
-        self.since = since
-        """When its traffic began to be wanted, seconds of the loop's clock."""
-        self.session: Session | None = None
-        self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.over = asyncio.Event()
-        """The session has ended, and what that means for the others is settled."""
-        self.leaving = ""
-        self.task: asyncio.Task[None] | None = None
-        self._patience: asyncio.Timeout | None = None
-
-    async def wait(self, session: Session) -> None:
-        """Wait for the end of the session.
-
-        Raises:
-            AgentLost: It ended.
-            TimeoutError: The pod is leaving, and the agent has not said so for a while.
-        """
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS if self.leaving else None) as self._patience:
-                await session.wait()
-        finally:
-            self._patience = None
-
-    def leave(self, why: str) -> None:
-        """The pod is going away, and its agent with it."""
-        self.leaving = why
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+SUCCESSOR_POLL_SECONDS = 0.5
 
 
 class Fleet:
@@ -110,9 +58,11 @@ class Fleet:
         self._target = options.target
         self._progress = progress
         self._join = join
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._passed_over: set[str] = set()
         """Uids of pods in which no agent runs, though one was tried."""
+        self._told_ready = 0
+        """How many ready pods were told of that are more than are mirrored."""
         self._ready_since: dict[str, float] = {}
         self._ports: list[int] = []
         self._roster = Roster(())
@@ -165,10 +115,18 @@ class Fleet:
             pods = await self._following.first_pods()
             chosen = pods[: self._most]
             step.done = f"resolved {self._target}: {self._named(chosen)}"
-        if self._options.all_pods and len(pods) > len(chosen):
-            self._progress.note(
-                f"{self._target} has {len(pods)} ready pods, of which {len(chosen)} are mirrored; --max-pods admits more"
-            )
+        while True:
+            self._tell_of_those_over(len(pods))
+            try:
+                await self._start_first(chosen)
+                break
+            except (NotStarted, AgentLost) as error:
+                pods = await self._successors(chosen, error)
+                chosen = pods[: self._most]
+        if self._target.is_followed:
+            self._following_task = asyncio.create_task(self._follow(), name="follow the target")
+
+    async def _start_first(self, chosen: list[PodView]) -> None:
         members = [self._start(pod) for pod in chosen]
         starting = asyncio.gather(*(member.live for member in members), return_exceptions=True)
         if self._options.all_pods:
@@ -182,8 +140,28 @@ class Fleet:
         for member, outcome in zip(members, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 self._progress.note(f"pod {member.pod.name} is not mirrored: {outcome}")
-        if self._target.is_followed:
-            self._following_task = asyncio.create_task(self._follow(), name="follow the target")
+
+    async def _successors(self, chosen: list[PodView], error: PodmirrorError) -> list[PodView]:
+        """Give the pods to begin with instead, if those that were chosen went away while their agents started.
+
+        Raises:
+            PodmirrorError: `error`, if they stay or are not followed; or no other pod has come in time.
+        """
+        if not self._target.is_followed:
+            raise error
+        roster = await self._following.look()
+        why = roster.leaving(chosen[0])
+        if not why or roster.ended:
+            raise error
+        self._progress.note(f"pod {chosen[0].name} {why}; another of {self._target} is taken")
+        deadline = asyncio.get_running_loop().time() + SUCCESSOR_SECONDS
+        while True:
+            try:
+                return await self._following.first_pods()
+            except NotStarted:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(SUCCESSOR_POLL_SECONDS)
 
     async def close(self) -> None:
         """End every session."""
@@ -199,6 +177,14 @@ class Fleet:
     @property
     def _most(self) -> int:
         return self._options.max_pods if self._options.all_pods else 1
+
+    def _tell_of_those_over(self, ready: int) -> None:
+        """Say that there are more ready pods than may be mirrored; again only when there are more of them."""
+        if self._options.all_pods and ready > max(self._most, self._told_ready):
+            self._told_ready = ready
+            self._progress.note(
+                f"{self._target} has {ready} ready pods, of which {self._most} are mirrored; --max-pods admits more"
+            )
 
     def _named(self, pods: list[PodView]) -> str:
         if len(pods) > _NAMED_PODS:
@@ -229,7 +215,7 @@ class Fleet:
                 self._note_leaving(member, now)
         self._settle()
 
-    def _note_leaving(self, member: _Member, now: float) -> None:
+    def _note_leaving(self, member: Member, now: float) -> None:
         if not self._target.is_followed:
             return
         if self._options.all_pods:
@@ -250,6 +236,7 @@ class Fleet:
         if self._target.is_followed:
             for pod in newcomers(self._roster, self._members, self._passed_over, self._most):
                 self._start(pod, later=True)
+            self._tell_of_those_over(sum(pod.ready and not pod.leaving for pod in self._roster.pods))
         if self._members:
             return
         if self._loss is not None:
@@ -263,19 +250,19 @@ class Fleet:
         if not self._over.done():
             self._over.set_exception(loss)
 
-    def _start(self, pod: PodView, *, later: bool = False) -> _Member:
+    def _start(self, pod: PodView, *, later: bool = False) -> Member:
         now = asyncio.get_running_loop().time()
         origin, left = self._left or ("", 0.0)
         self._left = None
         since = max(left, self._ready_since.get(pod.uid, now))
-        member = _Member(pod, self._join(pod.name), origin=origin, since=since)
+        member = Member(pod, self._join(pod.name), origin=origin, since=since)
         self._members[pod.uid] = member
         member.task = asyncio.create_task(self._run(member, later=later), name=f"session in {pod.name}")
         self._tasks.add(member.task)
         member.task.add_done_callback(self._tasks.discard)
         return member
 
-    async def _run(self, member: _Member, *, later: bool) -> None:
+    async def _run(self, member: Member, *, later: bool) -> None:
         alone = not later and not self._options.all_pods
         progress = self._progress if alone else self._progress.aside(f"pod {member.pod.name}")
         # The name of an agent is the user's choice for one agent.
@@ -302,7 +289,7 @@ class Fleet:
             member.over.set()
         await member.inflow.finish()
 
-    async def _receive_end(self, member: _Member, error: Exception) -> None:
+    async def _receive_end(self, member: Member, error: Exception) -> None:
         """A session has ended, or could not begin: find out whether its pod goes away, and settle what that means."""
         if not member.live.done() and not self._following_task:
             del self._members[member.pod.uid]
@@ -319,7 +306,7 @@ class Fleet:
         self._judge(member, error)
         self._settle()
 
-    def _judge(self, member: _Member, error: Exception) -> None:
+    def _judge(self, member: Member, error: Exception) -> None:
         name = member.pod.name
         if member.leaving and not self._target.is_followed:
             self._end(
@@ -342,7 +329,7 @@ class Fleet:
             elif self._members:
                 self._progress.note(f"pod {name} is no longer mirrored: {loss}")
 
-    def _note_joined(self, member: _Member) -> None:
+    def _note_joined(self, member: Member) -> None:
         seconds = asyncio.get_running_loop().time() - member.since
         self.moves.append(Move(member.origin, member.pod.name, seconds))
         self._obstacle = None
@@ -352,7 +339,7 @@ class Fleet:
             said = f"joined by pod {member.pod.name}: its agent began {seconds:.1f} s after it was ready"
         self._progress.note(f"{said}; what came in between is not mirrored")
 
-    async def _subscribe(self, member: _Member, port: int) -> None:
+    async def _subscribe(self, member: Member, port: int) -> None:
         if member.session is None or member.over.is_set():
             return
         try:

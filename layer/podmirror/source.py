@@ -6,9 +6,10 @@ from typing import Protocol
 
 from podmirror.errors import AgentLost
 from podmirror.filesession import open_file
-from podmirror.fleet import Receiver, open_fleet
+from podmirror.fleet import open_fleet
 from podmirror.ledger import Move
 from podmirror.localagent import Reading
+from podmirror.member import Receiver
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 

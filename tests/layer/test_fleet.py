@@ -1,119 +1,17 @@
 """The sessions of a command while pods come and go, with scripted agents and without a cluster."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
 from podmirror import fleet as fleet_module
-from podmirror.errors import AgentLost, NotStarted
-from podmirror.fleet import Fleet
-from podmirror.mirroring import Mirroring, ReportOptions
-from podmirror.progress import Progress
-from podmirror.roster import PodView, Roster
-from podmirror.session import Session, SessionOptions
-from podmirror.target import Target
-from podmirror_wire.frames import Goodbye, Subscribe, Subscribed
-from tests.layer.agents import ScriptedAgent, linked
+from podmirror import member
+from podmirror.errors import NotStarted
+from podmirror.roster import Roster
 from tests.layer.deadlines import until
+from tests.layer.fleets import GOING, Pods, ended, fleet_of, view
 from tests.layer.frames import HEAD, Talk
 from tests.layer.localserver import LocalServer, listening
-
-GOING = "is being deleted"
-
-
-def view(name: str, *, uid: str = "", ready: bool = True, created: float = 0.0, leaving: str = "") -> PodView:
-    return PodView(name, uid or name, created, ready, leaving, leaving)
-
-
-class Pods:
-    """A target whose pods a test makes come and go; each has an agent."""
-
-    namespace = "shop"
-
-    def __init__(self, *pods: PodView) -> None:
-        self.now = Roster(pods)
-        self.agents: dict[str, ScriptedAgent] = {}
-        self.subscribed: dict[str, list[int]] = {}
-        self.parted: list[str] = []
-        self.refusals: dict[str, Exception] = {}
-        self.names: list[str | None] = []
-        self.starting = 0
-        self.most_starting = 0
-        self._changes: asyncio.Queue[None] = asyncio.Queue()
-
-    def change(self, *pods: PodView, ended: str = "") -> None:
-        self.now = Roster(pods, ended)
-        self._changes.put_nowait(None)
-
-    async def first_pods(self):
-        return [pod for pod in self.now.pods if pod.ready]
-
-    async def look(self):
-        return self.now
-
-    async def rosters(self):
-        while True:
-            await self._changes.get()
-            yield self.now
-
-    @asynccontextmanager
-    async def open(self, pod, options, progress, receiver):
-        self.names.append(options.agent_name)
-        self.starting += 1
-        self.most_starting = max(self.most_starting, self.starting)
-        await asyncio.sleep(0.001)  # for others to start meanwhile
-        self.starting -= 1
-        if pod.uid in self.refusals:
-            raise self.refusals[pod.uid]
-        async with linked(receiver=receiver) as (link, agent):
-            self.agents[pod.uid] = agent
-            self.subscribed[pod.uid] = []
-            acting = asyncio.create_task(self._act(pod.uid, agent))
-            session = Session(link, self._explain)
-            try:
-                yield session
-            finally:
-                await session.part("the session is over")
-                self.parted.append(pod.uid)
-                acting.cancel()
-                await asyncio.gather(acting, return_exceptions=True)
-
-    async def _explain(self) -> str:
-        return ""
-
-    async def _act(self, uid: str, agent: ScriptedAgent) -> None:
-        while True:
-            match await agent.receive_calmly():
-                case Subscribe(request, port):
-                    self.subscribed[uid].append(port)
-                    await agent.send(Subscribed(request, 1))
-                case Goodbye():
-                    await agent.send(Goodbye("as you wish"))
-
-    async def lose(self, uid: str, why: str = "SIGTERM") -> None:
-        await self.agents[uid].send(Goodbye(why))
-
-
-@asynccontextmanager
-async def fleet_of(pods: Pods, target: str = "deployment/web", **options):
-    progress = Progress("plain")
-    mirroring = Mirroring(progress, ReportOptions(verbose=True), on_gap="reset")
-    fleet = Fleet(pods, SessionOptions(Target.parse(target), **options), progress, mirroring.join)
-    async with asyncio.timeout(10):
-        try:
-            await fleet.begin()
-            mirroring.attach(fleet)
-            yield fleet, mirroring
-        finally:
-            await fleet.close()
-            await mirroring.finish()
-
-
-async def ended(fleet: Fleet) -> str:
-    with pytest.raises(AgentLost) as lost:
-        await fleet.wait()
-    return str(lost.value)
 
 
 async def test_the_session_moves_to_the_next_pod_with_its_subscriptions(capsys):
@@ -193,7 +91,7 @@ async def test_the_next_pod_of_a_stateful_set_has_the_same_name():
 
 
 async def test_an_agent_that_does_not_say_that_its_pod_goes_is_left(monkeypatch):
-    monkeypatch.setattr(fleet_module, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(member, "LEAVE_SECONDS", 0.05)
     pods = Pods(view("a"))
     async with fleet_of(pods) as (fleet, _):
         pods.change(view("b"))
@@ -314,6 +212,22 @@ async def test_no_more_pods_than_asked_for(capsys):
         "deployment/web has 3 ready pods, of which 2 are mirrored; --max-pods admits more"
         in capsys.readouterr().err
     )
+
+
+async def test_more_replicas_than_asked_for_are_told_of_when_they_come(capsys):
+    pods = Pods(view("a"))
+    async with fleet_of(pods, all_pods=True, max_pods=2):
+        pods.change(view("a"), view("b"), view("c"))
+        await until(
+            lambda: (
+                "deployment/web has 3 ready pods, of which 2 are mirrored; --max-pods admits more"
+                in capsys.readouterr().err
+            )
+        )
+        pods.change(view("a"), view("b"), view("c"))
+        await pods.lose("a")
+        await until(lambda: len(pods.agents) == 3)
+    assert "--max-pods" not in capsys.readouterr().err
 
 
 async def test_the_others_go_on_without_an_agent_that_is_lost(capsys):

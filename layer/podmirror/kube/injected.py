@@ -36,11 +36,18 @@ EVENT_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 """Between two looks at a pod that is watched: a watch comes from the API server's cache, which may lag by half a minute."""
 
+NO_TUNNEL_SECONDS = 3.0
+"""For a port-forward that fails with a server error to work after all: the kubelet may be busy, or the pod about to go."""
+
 _RETRY_SECONDS = 0.15
 
 _PASSING = (HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT)
 """After these a watch is begun anew: it was too old; there were too many; the server's cache lags behind what it stores ("Too
 large resource version", apiserver pkg/storage/errors.go), as it does under load."""
+
+
+class _NoTunnel(NotStarted):
+    """A port-forward failed for a reason that may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +167,11 @@ class InjectedAgent:
                     ) from error
                 except (AgentLost, ProtocolError, TimeoutError) as error:
                     trouble = error
-            state = await self._state()
-            if state is not None:
-                self._raise_if_over(state)
+                except _NoTunnel as error:
+                    trouble = error
+                    deadline = min(deadline, time.monotonic() + NO_TUNNEL_SECONDS)
+                    break
+            await self._raise_if_gone()
             await asyncio.sleep(_RETRY_SECONDS)
         raise NotStarted(f"the agent {self.spec.name} in {self.place} runs but does not answer: {trouble}")
 
@@ -199,9 +208,12 @@ class InjectedAgent:
         try:
             return await PortForward.open(self.cluster, self.namespace, self.pod, port)
         except Refusal as refusal:
+            what = f"port-forward to {self.place} was refused: {refusal.message}"
+            if refusal.status != HTTPStatus.FORBIDDEN:
+                raise _NoTunnel(what) from refusal
             raise NotStarted(
-                f"port-forward to {self.place} was refused: {refusal.message}; "
-                "it needs the verbs get and create on pods/portforward: `podmirror rbac` prints what to apply"
+                what,
+                "it needs the verbs get and create on pods/portforward: `podmirror rbac` prints what to apply",
             ) from refusal
 
     async def _greet(
@@ -223,6 +235,24 @@ class InjectedAgent:
         except (Refusal, NotStarted):
             return None
         return state_of(pod, self.spec.name)
+
+    async def _raise_if_gone(self) -> None:
+        """Look whether an agent that does not answer is still there.
+
+        Raises:
+            NotStarted: It has ended, or its pod is going away.
+        """
+        try:
+            pod = await self.cluster.call(self.cluster.core.read_namespaced_pod, self.pod, self.namespace)
+        except Refusal as refusal:
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                raise NotStarted(
+                    f"{self.place} is gone, and the agent with it; choose another pod"
+                ) from refusal
+        except NotStarted:
+            return
+        else:
+            self._runs_in(pod)
 
     def _raise_if_over(self, state: AgentState) -> None:
         if state.phase is Phase.STUCK:

@@ -126,6 +126,42 @@ async def test_a_forward_that_is_forbidden(forwards):
     assert forwards.opened == [61001]
 
 
+BUSY = Refusal(500, "InternalError", "HTTP 500 Internal Server Error")
+
+
+async def test_a_forward_that_fails_for_a_moment_is_tried_again(forwards):
+    forwards.behind = {61001: [BUSY, our_agent]}
+    await connect(watched(state=RUNNING))
+
+    assert forwards.opened == [61001, 61001]
+
+
+async def test_a_forward_that_keeps_failing_is_not_taken_for_a_missing_permission(forwards, monkeypatch):
+    monkeypatch.setattr(injected_module, "NO_TUNNEL_SECONDS", 0.05)
+    forwards.behind = {61001: BUSY}
+    with pytest.raises(
+        NotStarted, match=r"does not answer: port-forward to pod shop/web-1 .* HTTP 500"
+    ) as refusal:
+        await connect(watched(state=RUNNING))
+
+    assert "verbs" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("pod_now", "words"),
+    [
+        (pod(agent_state=RUNNING, deleted=True), "pod shop/web-1 is being deleted"),
+        (Refusal(404, "NotFound", 'pods "web-1" not found'), "pod shop/web-1 is gone, and the agent with it"),
+    ],
+)
+async def test_a_pod_that_goes_away_meanwhile_is_what_is_told(forwards, pod_now, words):
+    forwards.behind = {61001: BUSY}
+    cluster = watched()
+    cluster.answers["read_namespaced_pod"] = pod_now
+    with pytest.raises(NotStarted, match=words):
+        await connect(cluster)
+
+
 async def test_an_agent_that_has_ended_meanwhile(forwards):
     with pytest.raises(NotStarted, match="has ended already: no NET_RAW"):
         await connect(watched(state=ENDED))

@@ -62,7 +62,7 @@ def mesh_of(pod: Any) -> str:
 
 def runtime_of(pod: Any) -> str:
     """Name the container runtime of a pod: `containerd`, `cri-o`, `docker`; nothing if no container has started."""
-    for status in pod.status.container_statuses or []:
+    for status in (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])):
         if status.container_id:
             return str(status.container_id).partition("://")[0]
     return ""

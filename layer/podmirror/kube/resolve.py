@@ -98,7 +98,7 @@ async def place_in(cluster: Cluster, target: Target, pod: Any, *, host_network: 
         pod.spec.node_name,
         container,
         uid=pod.metadata.uid,
-        container_id=_running_container(pod, container),
+        container_id=running_container(pod, container),
         static=_STATIC_ANNOTATION in (pod.metadata.annotations or {}),
         lacks_net_raw=lacks_net_raw(pod),
         surroundings=await look_around(cluster, pod),
@@ -124,13 +124,17 @@ def is_ready(pod: Any) -> bool:  # kubernetes has no types
     return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
 
 
-def _running_container(pod: Any, wanted: str) -> str | None:  # kubernetes has no types
+def running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes has no types
+    """Give the ID of a container that runs: of the one that is wanted, else of any; None if none does.
+
+    A sidecar may run while the others crash, and an init container before they start: they have the same network.
+    """
     running = {
         each.name: str(each.container_id)
-        for each in pod.status.container_statuses or []
+        for each in (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or []))
         if each.state is not None and each.state.running is not None and each.container_id
     }
-    return running.get(wanted) or next(iter(running.values()), None)
+    return running.get(wanted or "") or next(iter(running.values()), None)
 
 
 def _condition_message(pod: Any, kind: str) -> str:  # kubernetes has no types

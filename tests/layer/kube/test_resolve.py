@@ -123,6 +123,24 @@ async def test_a_container_that_runs_is_found_by_its_id():
     assert (await resolve(of_pod(both), app)).container_id == "containerd://nginx", "they share a network"
 
 
+async def test_a_sidecar_that_runs_while_the_app_crashes_is_found():
+    crashing = pod()
+    crashing.status.container_statuses = None
+    crashing.status.init_container_statuses = [
+        V1ContainerStatus(
+            name="proxy",
+            image="i",
+            image_id="",
+            ready=True,
+            restart_count=0,
+            container_id="containerd://proxy",
+            state=V1ContainerState(running=V1ContainerStateRunning()),
+        )
+    ]
+
+    assert (await resolve(of_pod(crashing), POD)).container_id == "containerd://proxy"
+
+
 def test_a_fit_pod_is_not_unfit():
     assert unfitness(pod()) == ""
 

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from podmirror.compare.figures import Column, Effect, Run, Window
+from podmirror.compare.figures import Column, Effect, Mode, Run, Window
 from podmirror.compare.leaving import read_pod
 from podmirror.compare.load import Load
 from podmirror.compare.probe import AgentOptions, Probe
 from podmirror.compare.spread import Figure, Unknown
 from podmirror.errors import PodmirrorError, Unreachable
 from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.resolve import ResolvedTarget
+from podmirror.kube.resolve import ResolvedTarget, running_container
 
 FAILURES = 2
 """After which a mode that never ran is not tried any more: each try may leave an entry in the pod's spec."""
@@ -76,10 +76,11 @@ async def _run(stage: Stage, columns: Sequence[Column]) -> None:
     """Run agents of these modes at once."""
     before = await _window(stage)
     restarts = await _restarts(stage)
+    target = await _as_it_is(stage)
     async with AsyncExitStack() as leaving:
         async with _load_meanwhile(stage) as starting:
             async with asyncio.TaskGroup() as group:
-                starts = [group.create_task(_start(stage, each, leaving)) for each in columns]
+                starts = [group.create_task(_start(stage, target, each, leaving)) for each in columns]
             probes = [start.result() for start in starts]
         started = [probe for probe in probes if probe is not None]
         if not started:
@@ -128,12 +129,15 @@ async def _run(stage: Stage, columns: Sequence[Column]) -> None:
         )
 
 
-async def _start(stage: Stage, column: Column, leaving: AsyncExitStack) -> Probe | None:
-    probe = Probe(stage.cluster, stage.target, column.mode, stage.options)
+async def _start(
+    stage: Stage, target: ResolvedTarget, column: Column, leaving: AsyncExitStack
+) -> Probe | None:
+    probe = Probe(stage.cluster, target, column.mode, stage.options)
     try:
         return await leaving.enter_async_context(probe)
     except PodmirrorError as error:
-        failed = probe.admitted or isinstance(error, Unreachable)
+        between_restarts = column.mode is Mode.JOB and target.container_id is None
+        failed = probe.admitted or between_restarts or isinstance(error, Unreachable)
         (column.failures if failed else column.refusals).append(str(error))
     return None
 
@@ -176,7 +180,17 @@ async def _restarts(stage: Stage) -> Figure:
         pod: Any = await read_pod(stage.cluster, stage.target)
     except (Refusal, PodmirrorError) as error:
         return Unknown(str(error))
-    return float(sum(each.restart_count for each in pod.status.container_statuses or []))
+    statuses = (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or []))
+    return float(sum(each.restart_count for each in statuses))
+
+
+async def _as_it_is(stage: Stage) -> ResolvedTarget:
+    """Give the target with the container that runs now: a Job's agent looks for it by an ID that each restart makes anew."""
+    try:
+        pod: Any = await read_pod(stage.cluster, stage.target)
+    except (Refusal, PodmirrorError):
+        return stage.target
+    return replace(stage.target, container_id=running_container(pod, stage.target.container))
 
 
 def _named(findings: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -76,19 +76,35 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _lost(column: Column) -> int:
-    return sum(
+def _lost(column: Column) -> bool:
+    return any(
         run.fidelity.ledger.lost_bytes + run.fidelity.ledger.agent.get("kernel_drops", 0)
         for run in column.runs
     )
 
 
+def _missed(column: Column) -> bool:
+    """Whether the copies of some of our own requests did not arrive, for whatever reason."""
+    return any(
+        not isinstance(run.fidelity.arrived_requests, Unknown)
+        and not isinstance(run.fidelity.passed_requests, Unknown)
+        and run.fidelity.arrived_requests < run.fidelity.passed_requests
+        for run in column.runs
+    )
+
+
 def _loss(column: Column) -> str:
-    return f"It lost {'nothing' if not _lost(column) else 'some of the traffic: see above'}."
+    if _lost(column):
+        return "It lost some of the traffic: see above."
+    return "Not all of our own requests were delivered: see above." if _missed(column) else "It lost nothing."
 
 
 def _losses(ephemeral: Column, job: Column) -> str:
     lost = [column for column in (ephemeral, job) if _lost(column)]
+    missed = [column for column in (ephemeral, job) if _missed(column)]
+    if not lost and missed:
+        whom = " and ".join(_NAMES[column.mode] for column in missed)
+        return f"Neither counted a loss, but not all of our own requests were delivered by {whom}: see above."
     if not lost:
         return "Neither lost anything."
     if len(lost) == 1:
@@ -98,23 +114,40 @@ def _losses(ephemeral: Column, job: Column) -> str:
 
 def _effect(comparison: Comparison) -> list[str]:
     runs = [run for column in comparison.columns for run in column.runs]
-    windows = [(run.effect.windows["before"], run.effect.windows["during"]) for run in runs]
+    # Agents that run at once share their windows: what happened in one of those happened once.
+    windows = {
+        id(run.effect.windows["during"]): (run.effect.windows["before"], run.effect.windows["during"])
+        for run in runs
+    }
     measured = [
         (before, during)
-        for before, during in windows
+        for before, during in windows.values()
         if isinstance(before, Window) and isinstance(during, Window)
     ]
+    restarted = _restarted(comparison)
     if not measured:
-        return []
+        return restarted
     failed = sum(during.failed for _, during in measured)
     who = f"{failed or 'No'} request{'' if failed == 1 else 's'} to the app failed while an agent mirrored"
     before = spread(quantile(each.latencies, 0.5) for each, _ in measured)
     during = spread(quantile(each.latencies, 0.5) for _, each in measured)
     if isinstance(before, Unknown) or isinstance(during, Unknown):
-        return [f"{who}."]
+        return [f"{who}.", *restarted]
     medians = f"{words.seconds(before.median)} before and {words.seconds(during.median)} meanwhile"
     apart = "the runs overlap" if before.overlaps(during) else "no two runs overlap"
-    return [f"{who}; their median latency was {medians}, and {apart}."]
+    if not before.overlaps(during) and len(measured) < LEAST_RUNS:
+        apart = "so few runs prove nothing"
+    return [f"{who}; their median latency was {medians}, and {apart}.", *restarted]
+
+
+def _restarted(comparison: Comparison) -> list[str]:
+    """Say if the app was not the same all the time: failed requests may be due to that, and no agent restarts a container."""
+    restarts = [run.effect.restarts for column in comparison.columns for run in column.runs]
+    if not any(isinstance(each, float) and each for each in restarts):
+        return []
+    return [
+        "Containers of the target restarted meanwhile, which failed requests and latencies may come from: compare again."
+    ]
 
 
 def _leaves(column: Column) -> str:

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Self
 
 import pytest
+from kubernetes.client import V1ContainerState, V1ContainerStateRunning, V1ContainerStatus
 
 from podmirror.compare import rounds as rounds_module
 from podmirror.compare.figures import Column, Mode
@@ -10,6 +11,7 @@ from podmirror.compare.probe import AgentOptions
 from podmirror.compare.rounds import Stage, run_rounds
 from podmirror.compare.spread import Unknown
 from podmirror.errors import AgentLost, NotStarted, Unreachable
+from podmirror.kube.resolve import ResolvedTarget
 from tests.layer.compare.samples import run
 from tests.layer.kube.fakes import FakeCluster
 from tests.layer.kube.injections import TARGET
@@ -24,11 +26,13 @@ class FakeProbe:
     began_by: ClassVar[list[Mode]] = []
     running: ClassVar[int] = 0
     most: ClassVar[int] = 0
+    looked_for: ClassVar[list[str | None]] = []
     troubles: ClassVar[dict[tuple[Mode, str], list[Exception | None]]] = {}
 
-    def __init__(self, cluster: object, target: object, mode: Mode, options: object) -> None:
+    def __init__(self, cluster: object, target: ResolvedTarget, mode: Mode, options: object) -> None:
         self.mode = mode
         self.admitted = False
+        self.looked_for.append(target.container_id)
         sample: Any = run(mode)
         for name in ("agent", "began", "phases", "fidelity", "cost", "ask"):
             setattr(self, name, getattr(sample, name))
@@ -68,12 +72,33 @@ class FakeProbe:
 def probes(monkeypatch):
     monkeypatch.setattr(rounds_module, "Probe", FakeProbe)
     FakeProbe.began_by, FakeProbe.running, FakeProbe.most, FakeProbe.troubles = [], 0, 0, {}
+    FakeProbe.looked_for = []
 
 
-async def rounds(count: int, *, together: bool = False) -> tuple[list[Column], list[str]]:
-    quiet = pod()
-    quiet.status.container_statuses = []
-    stage = Stage(FakeCluster(read_namespaced_pod=quiet), TARGET, OPTIONS, 0.001, None)
+def running(container_id: str | None) -> object:
+    """Give a pod whose container runs, or waits to be restarted."""
+    made = pod()
+    state = V1ContainerState(running=V1ContainerStateRunning() if container_id else None)
+    made.status.container_statuses = [
+        V1ContainerStatus(
+            name="app",
+            image="i",
+            image_id="",
+            ready=True,
+            restart_count=0,
+            container_id=container_id,
+            state=state,
+        )
+    ]
+    return made
+
+
+async def rounds(
+    count: int, *, together: bool = False, pods: object = None
+) -> tuple[list[Column], list[str]]:
+    stage = Stage(
+        FakeCluster(read_namespaced_pod=pods or running("containerd://1")), TARGET, OPTIONS, 0.001, None
+    )
     columns = [Column(Mode.EPHEMERAL), Column(Mode.JOB)]
     told: list[str] = []
     await run_rounds(stage, columns, count, together=together, tell=told.append)
@@ -100,6 +125,23 @@ async def test_the_order_changes_with_each_round():
     assert first.effect.sockets == ("2", "3")
     assert isinstance(first.effect.tables, Unknown)
     assert first.effect.restarts == 0
+
+
+async def test_each_agent_is_started_beside_the_container_that_runs_by_then():
+    first, second = running("containerd://1"), running("containerd://2")
+    # Each run looks at it before, for its restarts and for its container, and after.
+    await rounds(1, pods=[*[first] * 3, *[second] * 3])
+
+    assert FakeProbe.looked_for == ["containerd://1", "containerd://2"]
+
+
+async def test_a_job_for_which_no_container_runs_for_a_moment_is_tried_again():
+    FakeProbe.troubles = {(Mode.JOB, "start"): [NotStarted("no container of it runs")]}
+
+    columns, _ = await rounds(2, pods=running(None))
+
+    assert columns[1].failures == ["no container of it runs"]
+    assert [len(column.runs) for column in columns] == [2, 1]
 
 
 async def test_together_they_run_at_once():

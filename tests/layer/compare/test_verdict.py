@@ -1,3 +1,5 @@
+import dataclasses
+
 from podmirror.compare.figures import Mode
 from podmirror.compare.spread import Unknown
 from podmirror.compare.verdict import summary, verdict
@@ -73,3 +75,40 @@ def test_summary():
 
     assert text.startswith("deployment/web: pod shop/web-1, container web, ports 80, 81; Kubernetes v1.36.2")
     assert text.endswith("3 rounds, one after the other, 5 s of traffic each; 100 requests/s")
+
+
+def test_a_request_that_failed_while_both_mirrored_at_once_is_counted_once():
+    ephemeral, job = run(Mode.EPHEMERAL, failed=1), run(Mode.JOB)
+    shared = comparison([ephemeral], [dataclasses.replace(job, effect=ephemeral.effect)])
+
+    assert "1 request to the app failed" in said(shared)
+
+
+def test_latencies_of_few_runs_prove_nothing_either():
+    runs = [run(Mode.EPHEMERAL, latency=0.001) for _ in range(4)]
+    for each in runs:
+        slower = dataclasses.replace(each.effect.windows["during"], latencies=[0.1] * 100)
+        each.effect.windows["during"] = slower
+
+    assert "meanwhile, and so few runs prove nothing." in said(comparison(runs[:1], runs[1:2]))
+    assert "meanwhile, and no two runs overlap." in said(comparison(runs[:2], runs[2:]))
+
+
+def test_requests_of_our_own_that_did_not_arrive_are_no_nothing():
+    whole = run(Mode.EPHEMERAL)
+    short = dataclasses.replace(
+        run(Mode.JOB), fidelity=dataclasses.replace(run(Mode.JOB).fidelity, arrived_requests=99.0)
+    )
+
+    assert "not all of our own requests were delivered by the Job agent" in said(comparison([whole], [short]))
+    assert "Not all of our own requests were delivered: see above." in said(
+        comparison(job=[short], refusals=["no"])
+    )
+
+
+def test_a_target_that_restarted_is_told_of():
+    steady, restarted = run(Mode.EPHEMERAL), run(Mode.JOB)
+    restarted = dataclasses.replace(restarted, effect=dataclasses.replace(restarted.effect, restarts=1.0))
+
+    assert "restarted meanwhile" in said(comparison([steady], [restarted]))
+    assert "restarted meanwhile" not in said(both())

@@ -41,12 +41,11 @@ class _Type(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def _agent_kind(text: str) -> AgentKind:
-    try:
-        return AgentKind(text)
-    except ValueError:
-        kinds = ", ".join(kind.value for kind in AgentKind)
-        raise UsageError(f"agent {text!r} is not known; there are {kinds}") from None
+class _AgentChoice(click.Choice[AgentKind]):
+    """One of the kinds of agents, by its value; click would take an enumeration's names."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
+        return str(choice)
 
 
 _CLUSTER_OPTIONS = [
@@ -122,9 +121,9 @@ _TARGET_OPTIONS = [
     allow_host_network_option,
     click.option(
         "--agent",
-        type=_Type("auto|ephemeral|job", _agent_kind),
-        default=AgentKind.AUTO,
-        show_default="auto",
+        type=_AgentChoice(AgentKind),
+        default=AgentKind.AUTO.value,
+        show_default=True,
         help="An ephemeral container of the pod, a Job on its node, or what is admitted.",
     ),
     click.option(

@@ -1,10 +1,10 @@
 """Where an agent is to be: in the target's pod, or beside it on its node."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class AgentKind(Enum):
+class AgentKind(StrEnum):
     """What an agent is."""
 
     AUTO = "auto"

@@ -6,9 +6,9 @@
     service/web                           the pods that a service selects
     label/app=web,tier=front              the pods with these labels
 
-Kinds may be written as kubectl takes them: `sts`, `statefulsets`, `statefulset.apps`. A name without a kind is refused, since
-`web` could be any of them. Which container is meant matters for what is said about it; a pod's containers share one network
-namespace, so all of them are seen.
+Kinds may be written as kubectl takes them: `sts`, `statefulsets`, `statefulset.apps`, `StatefulSet`. A name without a kind is
+refused, since `web` could be any of them. Which container is meant matters for what is said about it; a pod's containers share
+one network namespace, so all of them are seen.
 """
 
 import re
@@ -83,10 +83,11 @@ class Target:
         Raises:
             UsageError: It does not fit the grammar.
         """
-        kind, slash, rest = text.partition("/")
+        written, slash, rest = text.partition("/")
+        kind = written.lower()
         if slash and kind not in _KINDS and kind != Kind.LABEL.value:
             raise UsageError(
-                f"target {text!r}: kind {kind!r} is not known; use pod/NAME or deployment/NAME; the kinds are {KINDS}, "
+                f"target {text!r}: kind {written!r} is not known; use pod/NAME or deployment/NAME; the kinds are {KINDS}, "
                 "and label/KEY=VALUE"
             )
         name, separator, container = rest.partition("/container/")
@@ -108,9 +109,3 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind.value}/{self.name}" + (f"/container/{self.container}" if self.container else "")
-
-
-def _fits(kind: Kind, name: str) -> bool:
-    if kind is Kind.LABEL:
-        return all(_LABEL.fullmatch(label) for label in name.split(","))
-    return _NAME.fullmatch(name) is not None

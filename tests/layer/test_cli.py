@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from podmirror import cli
 from podmirror.errors import AgentLost, NotStarted, PodmirrorError, TooMuchLoss, UsageError
@@ -71,7 +72,24 @@ def test_each_command_has_its_help(command):
 
     assert done.returncode == 0
     assert "--target" in done.stdout
-    assert f"podmirror {command} -t deployment/web -p 80:3000" in done.stdout
+    assert f"\n  podmirror {command} -t deployment/web -p 80:3000" in done.stdout, (
+        "an example has a line of its own"
+    )
+    assert "--agent [auto|ephemeral|job]" in done.stdout
+
+
+def test_a_command_that_is_misspelt():
+    done = podmirror("mirorr", "-t", "pod/web")
+
+    assert done.returncode == 2
+    assert "No such command 'mirorr'. Did you mean 'mirror'?" in done.stderr
+
+
+@pytest.mark.parametrize(("begun", "words"), [("", {"auto", "ephemeral", "job"}), ("e", {"ephemeral"})])
+def test_the_kinds_of_agents_are_completed(begun, words):
+    completion = ShellComplete(cli.podmirror, {}, "podmirror", "_PODMIRROR_COMPLETE")
+
+    assert {each.value for each in completion.get_completions(["mirror", "--agent"], begun)} == words
 
 
 @pytest.mark.parametrize("command", [name for name in cli._COMMANDS if name != "config"])

@@ -17,6 +17,8 @@ from podmirror.target import Kind, Target
         ("deployments/web", Target(Kind.DEPLOYMENT, "web")),
         ("deployment.apps/web", Target(Kind.DEPLOYMENT, "web")),
         ("deployments.apps/w", Target(Kind.DEPLOYMENT, "w")),
+        ("Deployment/web", Target(Kind.DEPLOYMENT, "web")),
+        ("StatefulSet.apps/db", Target(Kind.STATEFUL_SET, "db")),
         ("pod/web/container/nginx", Target(Kind.POD, "web", "nginx")),
         ("deployment/web/container/nginx", Target(Kind.DEPLOYMENT, "web", "nginx")),
         ("pod/" + "a" * 253, Target(Kind.POD, "a" * 253)),
@@ -83,7 +85,7 @@ def test_anything_else_is_refused_with_the_grammar(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["node/web", "endpoints/web/container/nginx", "Pod/web", "ns/pod/web", "labels/a=b"]
+    "text", ["node/web", "endpoints/web/container/nginx", "Node/web", "ns/pod/web", "labels/a=b"]
 )
 def test_a_kind_that_is_not_known_is_named(text):
     with pytest.raises(UsageError, match=f"kind '{text.partition('/')[0]}' is not known"):

@@ -38,6 +38,7 @@ def test_every_option_is_shown_with_its_origin(tmp_path):
     assert options["port"] == {"value": ["80:3000"], "from": str(file)}
     assert options["namespace"] == {"value": "shop", "from": "PODMIRROR_NAMESPACE"}
     assert options["agent-ttl"] == {"value": 30.0, "from": "default"}
+    assert options["agent"] == {"value": "auto", "from": "default"}
     assert options["target"] == {"value": None, "from": "default"}
 
 

@@ -94,6 +94,9 @@ class Fleet:
             AgentLost: The last agent was lost meanwhile.
         """
         self._ports.append(port)
+        about = self._following.about_port(port)
+        if about:
+            self._progress.note(about)
         live = [member for member in self._members.values() if member.live.done()]
         await asyncio.gather(*(self._subscribe(member, port) for member in live))
 

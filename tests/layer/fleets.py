@@ -45,6 +45,9 @@ class Pods:
         self.now = Roster(pods, ended)
         self._changes.put_nowait(None)
 
+    def about_port(self, port):
+        return f"mind port {port}" if port == 81 else ""
+
     async def first_pods(self):
         ready = [pod for pod in self.now.pods if pod.ready]
         if self._then is not None:

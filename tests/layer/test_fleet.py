@@ -14,6 +14,14 @@ from tests.layer.frames import HEAD, Talk
 from tests.layer.localserver import LocalServer, listening
 
 
+async def test_what_is_to_be_said_of_a_port_is_said(capsys):
+    async with fleet_of(Pods(view("a"))) as (fleet, _):
+        await fleet.subscribe(80)
+        await fleet.subscribe(81)
+
+    assert capsys.readouterr().err.count("mind port") == 1
+
+
 async def test_the_session_moves_to_the_next_pod_with_its_subscriptions(capsys):
     pods = Pods(view("a"))
     server = LocalServer()

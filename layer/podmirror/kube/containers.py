@@ -4,6 +4,7 @@ A pod's containers share one network namespace, so the choice changes nothing of
 namespace by the container, and the user should know whose traffic it is said to be.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from podmirror.errors import NotStarted
@@ -39,6 +40,21 @@ SIDECARS = frozenset(
 """Names that meshes and injectors give to the containers that they put beside an app, as their documentation has them."""
 
 
+def staying(spec: Any) -> list[Any]:  # kubernetes has no types
+    """Give the containers of a pod that run for as long as it does: an init container that restarts always is a sidecar."""
+    return [
+        *spec.containers,
+        *(each for each in spec.init_containers or [] if each.restart_policy == "Always"),
+    ]
+
+
+def target_port(service_port: Any, pods: Iterable[Any]) -> int | str:  # kubernetes has no types
+    """Give the pods' port that a Service sends a port of its own to; its name if no pod declares that."""
+    target: int | str = service_port.target_port or service_port.port
+    declared = (port for pod in pods for each in staying(pod.spec) for port in each.ports or [])
+    return next((int(port.container_port) for port in declared if port.name == target), target)
+
+
 def choose_container(named: str | None, pod: Any) -> tuple[str, str]:  # kubernetes has no types
     """Give the name of the container that is meant, and what is to be said about that; nothing if it is clear.
 
@@ -46,14 +62,11 @@ def choose_container(named: str | None, pod: Any) -> tuple[str, str]:  # kuberne
         NotStarted: The pod has no container of the name that the user gave.
     """
     names: list[str] = [each.name for each in pod.spec.containers]
-    # An init container that restarts always is a sidecar, and runs as long as the others do.
-    beside = [each.name for each in pod.spec.init_containers or [] if each.restart_policy == "Always"]
     if named is not None:
-        if named in names or named in beside:
+        there = [each.name for each in staying(pod.spec)]
+        if named in there:
             return named, ""
-        raise NotStarted(
-            f"pod {pod.metadata.name} has no container {named!r}; it has {', '.join(names + beside)}"
-        )
+        raise NotStarted(f"pod {pod.metadata.name} has no container {named!r}; it has {', '.join(there)}")
     annotated = str((pod.metadata.annotations or {}).get(DEFAULT_ANNOTATION, ""))
     if annotated in names:
         return annotated, ""

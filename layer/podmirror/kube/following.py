@@ -10,7 +10,7 @@ from typing import Any
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal, in_daemon_thread
 from podmirror.kube.resolve import fit_pods, is_ready, look_up, place_in, unfitness
-from podmirror.kube.workloads import Workload, find_workload
+from podmirror.kube.workloads import Workload, find_workload, sent_elsewhere
 from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster
 from podmirror.session import Session, SessionOptions, open_session
@@ -40,6 +40,7 @@ class Following:
         self._target = options.target
         self.namespace = cluster.namespace
         self._watched = ""
+        self._workload: Workload | None = None
         self._guessed: set[str | None] = set()
         """Containers that were guessed, which is said once and not of every pod."""
 
@@ -64,6 +65,20 @@ class Following:
         self._remember(workload)
         fit = [_view(pod) for pod in fit_pods(self._cluster, self._target, workload)]
         return [pod for pod in fit if pod.ready] or fit[:1]
+
+    def about_port(self, port: int) -> str:
+        """Say what is to be said of a port that was asked for; mostly nothing."""
+        elsewhere = sent_elsewhere(self._workload, port) if self._workload is not None else None
+        if elsewhere is None:
+            return ""
+        named = isinstance(elsewhere, str)
+        goes_to = (
+            f"the port that its pods would name {elsewhere}, and do not"
+            if named
+            else f"port {elsewhere} of its pods"
+        )
+        step = "name the pods' own" if named else f"give -p {elsewhere}"
+        return f"port {port} is one of {self._target}, which sends it to {goes_to}: what -p names is the pods'; {step}"
 
     async def look(self) -> Roster:
         """Give the pods as they are.
@@ -135,6 +150,7 @@ class Following:
             changed.set()
 
     def _remember(self, workload: Workload) -> None:
+        self._workload = workload
         self._watched = workload.selection.watched or workload.selection.labels
 
 

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.containers import staying, target_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ async def _services(cluster: Cluster) -> list[Entry]:
         selector = each.spec.selector or {}
         behind = [pod for pod in pods if selector and selector.items() <= (pod.metadata.labels or {}).items()]
         containers = _shape(behind[0].spec)[0] if behind else ()
-        ports = tuple(str(port.target_port or port.port) for port in each.spec.ports or [])
+        ports = tuple(_port(target_port(port, behind), port.protocol) for port in each.spec.ports or [])
         ready = sum(map(_is_ready, behind))
         entries.append(Entry("service", each.metadata.name, ready, len(behind), containers, ports))
     return entries
@@ -186,9 +187,17 @@ def _replicated(kind: str, workload: Any) -> Entry:  # kubernetes has no types
 
 
 def _shape(spec: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:  # kubernetes has no types
-    """Give the names of the containers, and the ports that they declare."""
-    ports = tuple(str(port.container_port) for each in spec.containers for port in each.ports or [])
-    return tuple(each.name for each in spec.containers), ports
+    """Give the names of the containers that stay, and the ports that they declare."""
+    containers = staying(spec)
+    ports = tuple(
+        _port(port.container_port, port.protocol) for each in containers for port in each.ports or []
+    )
+    return tuple(each.name for each in containers), ports
+
+
+def _port(port: int | str, protocol: str | None) -> str:
+    """Write a port as it can be given to -p; one that is not TCP cannot."""
+    return str(port) if protocol in (None, "TCP") else f"{port}/{protocol}"
 
 
 def _is_ready(pod: Any) -> bool:  # kubernetes has no types

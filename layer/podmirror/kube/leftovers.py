@@ -61,7 +61,8 @@ async def find_leftovers(cluster: Cluster, *, everywhere: bool) -> list[Leftover
         else:
             pods = await cluster.call(core.list_namespaced_pod, cluster.namespace)
     except Refusal as refusal:
-        raise NotStarted(f"agents cannot be listed: {refusal.message}; name a namespace with -n") from refusal
+        step = "name a namespace with -n" if everywhere else "name another with -n, or see `podmirror rbac`"
+        raise NotStarted(f"agents cannot be listed: {refusal.message}", step) from refusal
     found = [each for pod in pods.items for each in _ephemeral(pod)]
     try:
         if everywhere:

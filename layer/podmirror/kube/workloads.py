@@ -8,6 +8,7 @@ from typing import Any
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.containers import staying, target_port
 from podmirror.target import Kind, Target
 
 _JOB_LABEL = "controller-uid"
@@ -24,6 +25,8 @@ class Selection:
     """A label selector that those will also match which come later; empty for the same."""
     ended: str = ""
     """Why no more of them will come; empty while some may."""
+    ports: tuple[Any, ...] = ()
+    """Of a Service, its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,15 @@ class Workload:
 
     pods: list[Any]
     selection: Selection
+
+
+def sent_elsewhere(workload: Workload, port: int) -> int | str | None:
+    """Give the pods' port that a Service sends its port of this number to; None if it is theirs as well, or no port of it."""
+    targets = {each.port: target_port(each, workload.pods) for each in workload.selection.ports}
+    declared = {
+        each.container_port for pod in workload.pods for one in staying(pod.spec) for each in one.ports or []
+    }
+    return None if port in declared or port in targets.values() else targets.get(port)
 
 
 async def find_workload(cluster: Cluster, target: Target) -> Workload:
@@ -108,7 +120,7 @@ async def _of_service(cluster: Cluster, target: Target) -> Selection:
             f"{what} has no selector, so no pods are its own, and its endpoints were made by hand or by somebody else; "
             "name their workload"
         )
-    return Selection(_equalities(found.spec.selector.items()))
+    return Selection(_equalities(found.spec.selector.items()), ports=tuple(found.spec.ports or ()))
 
 
 async def _of_rollout(cluster: Cluster, target: Target) -> Selection:

@@ -44,6 +44,9 @@ class Scene:
         finally:
             await fleet.close()
 
+    def about_port(self, port):
+        return f"mind port {port}" if port == 81 else ""
+
     async def first_pods(self):
         return [self._pod]
 

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
-from kubernetes.client import V1Service, V1ServiceSpec
+from kubernetes.client import V1ContainerPort, V1Service, V1ServicePort, V1ServiceSpec
 
 from podmirror.errors import NotStarted
 from podmirror.kube import following as following_module
@@ -49,6 +49,45 @@ async def test_or_one_that_runs():
     cluster = of_pods(pod("c", ready=False), pod("b", ready=False), pod("a", ip=None))
 
     assert await following(cluster).first_pods() == [view("b", ready=False)]
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        (
+            80,
+            "port 80 is one of service/web, which sends it to port 8080 of its pods: what -p names is the pods'; give -p 8080",
+        ),
+        (
+            81,
+            "port 81 is one of service/web, which sends it to the port that its pods would name admin, and do not",
+        ),
+        (8080, ""),
+        (9090, ""),
+        (5000, ""),
+    ],
+)
+async def test_a_port_of_a_service_that_is_not_its_pods_is_told_of(port, said):
+    behind = pod("a")
+    behind.spec.containers[0].ports = [
+        V1ContainerPort(name="http", container_port=8080),
+        V1ContainerPort(container_port=5000),
+    ]
+    ports = [
+        V1ServicePort(port=80, target_port="http"),
+        V1ServicePort(port=81, target_port="admin"),
+        V1ServicePort(port=9090),
+        V1ServicePort(port=5000, target_port=8080),
+    ]
+    service = V1Service(spec=V1ServiceSpec(selector={"app": "web"}, ports=ports))
+    target = following(
+        FakeCluster(list_namespaced_pod=items(behind), read_namespaced_service=service), "service/web"
+    )
+    await target.first_pods()
+
+    about = target.about_port(port)
+    assert about.startswith(said)
+    assert bool(about) == bool(said)
 
 
 async def test_a_look_tells_who_leaves_and_who_takes_no_agent():

@@ -67,6 +67,47 @@ async def test_a_service_counts_the_pods_behind_it():
     assert found == [Entry("service", "web", 1, 1, ("app",), ("8080",))]
 
 
+@pytest.mark.parametrize(
+    ("port", "shown"),
+    [
+        (V1ServicePort(port=80, target_port="http"), "8080"),
+        (V1ServicePort(port=80, target_port="nobody"), "nobody"),
+        (V1ServicePort(port=80), "80"),
+        (V1ServicePort(port=53, target_port=5353, protocol="UDP"), "5353/UDP"),
+    ],
+)
+async def test_the_ports_of_a_service_are_its_pods(port, shown):
+    behind = pod("web-1")
+    behind.metadata.labels = {"app": "web"}
+    behind.spec.containers[0].ports = [V1ContainerPort(name="http", container_port=8080)]
+    service = V1Service(
+        metadata=V1ObjectMeta(name="web"), spec=V1ServiceSpec(selector={"app": "web"}, ports=[port])
+    )
+
+    (found,) = await entries(
+        "service", list_namespaced_service=items(service), list_namespaced_pod=items(behind)
+    )
+
+    assert found.ports == (shown,)
+
+
+async def test_a_sidecar_is_listed_and_what_is_not_tcp_is_marked():
+    made = pod("web-1")
+    made.spec.init_containers = [
+        V1Container(name="setup"),
+        V1Container(
+            name="proxy",
+            restart_policy="Always",
+            ports=[V1ContainerPort(container_port=9999), V1ContainerPort(container_port=53, protocol="UDP")],
+        ),
+    ]
+
+    (found,) = await entries("pod", list_namespaced_pod=items(made))
+
+    assert found.containers == ("app", "proxy")
+    assert found.ports == ("9999", "53/UDP")
+
+
 async def test_rollouts_are_read_as_they_come():
     rollout = {
         "metadata": {"name": "web"},

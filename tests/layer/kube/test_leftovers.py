@@ -126,6 +126,14 @@ async def test_who_may_not_list_pods_is_told():
         await find_leftovers(cluster, everywhere=True)
 
 
+async def test_who_has_named_a_namespace_is_not_told_to_name_one():
+    cluster = FakeCluster(list_namespaced_pod=Refusal(403, "Forbidden", "not for you"))
+    cluster.batch = cluster.core
+
+    with pytest.raises(NotStarted, match="not for you; name another with -n, or see `podmirror rbac`"):
+        await find_leftovers(cluster, everywhere=False)
+
+
 async def test_a_job_is_removed_with_its_pod():
     cluster = FakeCluster(
         delete_namespaced_job=[None, Refusal(404, "NotFound", ""), Refusal(403, "Forbidden", "no")]

@@ -302,4 +302,4 @@ def test_a_target_without_a_port_is_asked_for_one(k8s: E2ECluster) -> None:
 
     usage = 2
     assert done.returncode == usage
-    assert "declares no port; name those that it listens on with -p" in done.stderr
+    assert "declares no TCP port; name those that it listens on with -p" in done.stderr

@@ -206,14 +206,16 @@ def _declared(pod: Any) -> tuple[int, ...]:  # kubernetes has no types
     Raises:
         UsageError: There are none.
     """
-    ports = [
-        each.container_port
-        for container in pod.spec.containers
-        for each in container.ports or []
-        if each.protocol in (None, "TCP")
-    ]
+    from podmirror.kube.containers import staying
+
+    declared = [each for container in staying(pod.spec) for each in container.ports or []]
+    ports = [each.container_port for each in declared if each.protocol in (None, "TCP")]
     if not ports:
-        raise UsageError(f"pod {pod.metadata.name} declares no port; name those that it listens on with -p")
+        others = ", ".join(f"{each.container_port}/{each.protocol}" for each in declared)
+        only = f" but {others}, and only TCP is mirrored" if others else ""
+        raise UsageError(
+            f"pod {pod.metadata.name} declares no TCP port{only}; name those that it listens on with -p"
+        )
     return tuple(dict.fromkeys(ports))
 
 

@@ -181,7 +181,9 @@ async def _compare(wish: _Wish, progress: Progress) -> "Comparison":
     stage = Stage(cluster, target, options, wish.seconds, load)
     comparison = await _describe(wish, stage)
     _announce(comparison, pod, progress)
-    await run_rounds(stage, comparison.columns, wish.runs, together=wish.together, tell=progress.note)
+    short = await run_rounds(stage, comparison.columns, wish.runs, together=wish.together, tell=progress.note)
+    if short:
+        comparison.notes.append(short)
     return comparison
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from podmirror.compare.figures import Column, Effect, Mode, Run, Window
@@ -11,9 +12,9 @@ from podmirror.compare.leaving import read_pod
 from podmirror.compare.load import Load
 from podmirror.compare.probe import AgentOptions, Probe
 from podmirror.compare.spread import Figure, Unknown
-from podmirror.errors import PodmirrorError, Unreachable
+from podmirror.errors import NotStarted, PodmirrorError, Unreachable
 from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.resolve import ResolvedTarget, running_container
+from podmirror.kube.resolve import ResolvedTarget, running_container, unfitness
 
 FAILURES = 2
 """After which a mode that never ran is not tried any more: each try may leave an entry in the pod's spec."""
@@ -37,7 +38,7 @@ class Stage:
 
 async def run_rounds(
     stage: Stage, columns: Sequence[Column], rounds: int, *, together: bool, tell: Callable[[str], None]
-) -> None:
+) -> str:
     """Fill the columns.
 
     Args:
@@ -46,6 +47,12 @@ async def run_rounds(
         rounds: How often.
         together: Whether the modes of a round run at once.
         tell: Told of each run.
+
+    Returns:
+        Why there were fewer rounds, if there were.
+
+    Raises:
+        NotStarted: The target went away before each mode had run, so that nothing can be compared.
     """
     for number in range(1, rounds + 1):
         # Every other round in the other order, so that what changes with time favours nobody.
@@ -58,6 +65,19 @@ async def run_rounds(
             await _run(stage, open_to_it)
             for column, before in zip(open_to_it, runs, strict=True):
                 tell(f"round {number} of {rounds}, {column.mode.value}: {_outcome(column, before)}")
+            gone = await _gone(stage)
+            if gone:
+                told = f"{stage.target} {gone} in round {number} of {rounds}"
+                if any(
+                    not column.runs and (column in open_to_it or not column.refusals) for column in columns
+                ):
+                    raise NotStarted(
+                        f"{told}, before each kind of agent had run beside it",
+                        "compare again, in a pod that stays",
+                    )
+                tell(f"{told}: the comparison ends with the runs before")
+                return f"{told}, so there are fewer runs than were asked for"
+    return ""
 
 
 def _is_hopeless(column: Column) -> bool:
@@ -66,7 +86,7 @@ def _is_hopeless(column: Column) -> bool:
 
 def _outcome(column: Column, runs: int) -> str:
     if len(column.runs) == runs:
-        words = [*column.refusals, *column.failures][-1:]
+        words = (column.refusals or column.failures)[-1:]
         return f"{'refused' if column.refusals else 'failed'}: {words[0] if words else 'unknown'}"
     start = column.runs[-1].start
     return f"started in {start:.2f} s" if not isinstance(start, Unknown) else "measured"
@@ -182,6 +202,19 @@ async def _restarts(stage: Stage) -> Figure:
         return Unknown(str(error))
     statuses = (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or []))
     return float(sum(each.restart_count for each in statuses))
+
+
+async def _gone(stage: Stage) -> str:
+    """Say why no more agents can be compared in the target; nothing if they can, or if that cannot be learnt."""
+    try:
+        pod: Any = await read_pod(stage.cluster, stage.target)
+    except Refusal as refusal:
+        return "was deleted" if refusal.status == HTTPStatus.NOT_FOUND else ""
+    except PodmirrorError:
+        return ""
+    if pod.metadata.uid != stage.target.uid:  # the next pod of a StatefulSet has the same name
+        return "was replaced"
+    return unfitness(pod)
 
 
 async def _as_it_is(stage: Stage) -> ResolvedTarget:

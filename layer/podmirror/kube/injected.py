@@ -109,6 +109,13 @@ class InjectedAgent:
             NotStarted: It never will.
         """
         if deleted or pod.metadata.deletion_timestamp is not None:
+            if any(
+                each.kind == "Job" and each.name == self.spec.name
+                for each in pod.metadata.owner_references or []
+            ):
+                raise NotStarted(
+                    f"the agent's own {self.place} is being deleted: its target went away, or somebody removed the Job"
+                )
             raise NotStarted(f"{self.place} is being deleted, so no agent starts in it; choose another pod")
         unplaced = why_unplaced(pod)
         if unplaced:

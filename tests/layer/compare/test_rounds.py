@@ -11,6 +11,7 @@ from podmirror.compare.probe import AgentOptions
 from podmirror.compare.rounds import Stage, run_rounds
 from podmirror.compare.spread import Unknown
 from podmirror.errors import AgentLost, NotStarted, Unreachable
+from podmirror.kube.cluster import Refusal
 from podmirror.kube.resolve import ResolvedTarget
 from tests.layer.compare.samples import run
 from tests.layer.kube.fakes import FakeCluster
@@ -77,7 +78,7 @@ def probes(monkeypatch):
 
 def running(container_id: str | None) -> object:
     """Give a pod whose container runs, or waits to be restarted."""
-    made = pod()
+    made = pod(uid=TARGET.uid)
     state = V1ContainerState(running=V1ContainerStateRunning() if container_id else None)
     made.status.container_statuses = [
         V1ContainerStatus(
@@ -129,8 +130,8 @@ async def test_the_order_changes_with_each_round():
 
 async def test_each_agent_is_started_beside_the_container_that_runs_by_then():
     first, second = running("containerd://1"), running("containerd://2")
-    # Each run looks at it before, for its restarts and for its container, and after.
-    await rounds(1, pods=[*[first] * 3, *[second] * 3])
+    # Each run looks at it before, for its restarts and for its container, and after, for its restarts and its end.
+    await rounds(1, pods=[*[first] * 4, *[second] * 4])
 
     assert FakeProbe.looked_for == ["containerd://1", "containerd://2"]
 
@@ -142,6 +143,56 @@ async def test_a_job_for_which_no_container_runs_for_a_moment_is_tried_again():
 
     assert columns[1].failures == ["no container of it runs"]
     assert [len(column.runs) for column in columns] == [2, 1]
+
+
+GONE = Refusal(404, "NotFound", 'pods "web-1" not found')
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (pod(uid=TARGET.uid, deleted=True), "pod shop/web-1 is being deleted in round 1 of 2"),
+        (pod(uid="another"), "pod shop/web-1 was replaced in round 1 of 2"),
+        (GONE, "pod shop/web-1 was deleted in round 1 of 2"),
+    ],
+)
+async def test_a_target_that_goes_away_before_each_mode_has_run_ends_it(now, words):
+    here = running("containerd://1")
+    with pytest.raises(NotStarted, match=words):
+        await rounds(2, pods=[*[here] * 3, now])
+
+    assert FakeProbe.began_by == [Mode.EPHEMERAL]
+
+
+async def test_a_refusal_of_a_target_that_went_away_is_no_verdict_on_the_mode():
+    FakeProbe.troubles = {(Mode.JOB, "start"): [NotStarted("pod shop/web-1 not found")]}
+    here = running("containerd://1")
+    with pytest.raises(NotStarted, match="before each kind of agent had run beside it; compare again"):
+        await rounds(2, pods=[*[here] * 6, GONE])
+
+
+async def test_a_target_that_goes_away_later_leaves_what_was_measured():
+    here = running("containerd://1")
+
+    columns, told = await rounds(3, pods=[*[here] * 11, GONE])
+
+    assert [len(column.runs) for column in columns] == [1, 2]
+    assert told[-1] == "pod shop/web-1 was deleted in round 2 of 3: the comparison ends with the runs before"
+
+
+async def test_a_target_that_cannot_be_looked_at_is_not_gone():
+    columns, _ = await rounds(1, pods=Refusal(503, "ServiceUnavailable", "not now"))
+
+    assert [len(column.runs) for column in columns] == [1, 1]
+
+
+async def test_a_mode_that_failed_and_then_is_refused_is_told_of_with_the_refusal():
+    FakeProbe.troubles = {(Mode.JOB, "start"): [Unreachable("it is away"), NotStarted("it is forbidden")]}
+
+    _, told = await rounds(2)
+
+    assert "round 1 of 2, job: failed: it is away" in told
+    assert "round 2 of 2, job: refused: it is forbidden" in told
 
 
 async def test_together_they_run_at_once():

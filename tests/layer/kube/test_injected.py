@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from kubernetes.client import V1OwnerReference
 
 from podmirror.errors import NotStarted
 from podmirror.kube import injected as injected_module
@@ -50,6 +51,17 @@ async def test_it_waits_until_the_agent_runs():
 async def test_an_agent_that_does_not_come(change, words):
     with pytest.raises(NotStarted, match=words):
         await wait(watched(("ADDED", pod()), change))
+
+
+async def test_a_job_whose_pod_goes_away_is_told_as_such():
+    of_job = pod(deleted=True)
+    of_job.metadata.owner_references = [
+        V1OwnerReference(api_version="batch/v1", kind="Job", name=AGENT, uid="1")
+    ]
+    with pytest.raises(
+        NotStarted, match="the agent's own pod shop/web-1 is being deleted: its target went away"
+    ):
+        await wait(watched(("MODIFIED", of_job)))
 
 
 async def test_a_watch_that_is_forbidden_is_explained():

@@ -81,9 +81,11 @@ def pod_reason(pod: Object) -> str:
     status = pod.get("status") or {}
     if is_deleting(pod):
         return "Terminating"
+    sidecars = _sidecars(pod)
     for index, entry in enumerate(status.get("initContainerStatuses") or []):
         ended = entry["state"].get("terminated")
-        if entry.get("started") or (ended and ended["exitCode"] == 0):
+        # One that is not a sidecar is waited for to end, and so keeps the others back while it runs.
+        if (entry["name"] in sidecars and entry.get("started")) or (ended and ended["exitCode"] == 0):
             continue
         waiting = (entry["state"].get("waiting") or {}).get("reason")
         if ended:
@@ -102,6 +104,11 @@ def pod_reason(pod: Object) -> str:
     return reason
 
 
+def _sidecars(pod: Object) -> set[str]:
+    entries = pod["spec"].get("initContainers") or []
+    return {entry["name"] for entry in entries if entry.get("restartPolicy") == "Always"}
+
+
 def _partial(item: Object) -> Object:
     return {
         "kind": "PartialObjectMetadata",
@@ -116,11 +123,13 @@ def _age_of(item: Object, now: datetime) -> str:
 
 def _pod(pod: Object, now: datetime) -> list[Any]:
     status = pod.get("status") or {}
-    statuses = status.get("containerStatuses") or []
+    sidecars = _sidecars(pod)
+    beside = [entry for entry in status.get("initContainerStatuses") or [] if entry["name"] in sidecars]
+    statuses = [*(status.get("containerStatuses") or []), *beside]
     ready = sum(entry["ready"] for entry in statuses)
     return [
         name_of(pod),
-        f"{ready}/{len(pod['spec']['containers'])}",
+        f"{ready}/{len(pod['spec']['containers']) + len(sidecars)}",
         pod_reason(pod),
         sum(entry["restartCount"] for entry in statuses),
         _age_of(pod, now),

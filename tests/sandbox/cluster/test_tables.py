@@ -57,6 +57,29 @@ def test_status_column_says_what_is_most_telling() -> None:
     assert pod_reason(waiting) == "Init:0/1"
 
 
+def test_an_init_container_that_runs_keeps_the_others_back() -> None:
+    waiting = pod("Pending", {"waiting": {"reason": "PodInitializing"}})
+    waiting["spec"]["initContainers"] = [{"name": "i"}]
+    waiting["status"]["initContainerStatuses"] = [
+        {"name": "i", "ready": True, "started": True, "restartCount": 0, "state": {"running": {}}}
+    ]
+
+    assert pod_reason(waiting) == "Init:0/1"
+
+
+def test_a_sidecar_counts_as_a_container() -> None:
+    meshed = pod("Running", {"waiting": {"reason": "CrashLoopBackOff"}})
+    meshed["spec"]["initContainers"] = [{"name": "setup"}, {"name": "proxy", "restartPolicy": "Always"}]
+    meshed["status"]["initContainerStatuses"] = [
+        {"name": "setup", "ready": True, "restartCount": 1, "state": {"terminated": {"exitCode": 0}}},
+        {"name": "proxy", "ready": True, "started": True, "restartCount": 3, "state": {"running": {}}},
+    ]
+
+    made = table(PODS, [meshed], NOW, "7")
+
+    assert made["rows"][0]["cells"][:4] == ["p", "1/2", "CrashLoopBackOff", 5]
+
+
 def test_other_kinds_have_name_and_age() -> None:
     made = table(CONFIG_MAPS, [{"metadata": {"name": "c"}}], NOW, "7")
     assert made["rows"][0]["cells"] == ["c", "<unknown>"]

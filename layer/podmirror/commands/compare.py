@@ -20,6 +20,7 @@ from podmirror.options import (
     target_option,
 )
 from podmirror.progress import Progress, Style
+from podmirror.session import DEFAULT_TTL
 from podmirror.target import Target
 
 if TYPE_CHECKING:
@@ -181,10 +182,25 @@ async def _compare(wish: _Wish, progress: Progress) -> "Comparison":
     stage = Stage(cluster, target, options, wish.seconds, load)
     comparison = await _describe(wish, stage)
     _announce(comparison, pod, progress)
-    short = await run_rounds(stage, comparison.columns, wish.runs, together=wish.together, tell=progress.note)
+    try:
+        short = await run_rounds(
+            stage, comparison.columns, wish.runs, together=wish.together, tell=progress.note
+        )
+    except asyncio.CancelledError:
+        progress.note(_interrupted(comparison))
+        raise
     if short:
         comparison.notes.append(short)
     return comparison
+
+
+def _interrupted(comparison: "Comparison") -> str:
+    whole = min(len(column.runs) for column in comparison.columns)
+    return (
+        f"interrupted after {whole} of {comparison.rounds} rounds: the ephemeral agents that were started have left their "
+        f"entries in the spec of pod {comparison.pod}, and one that was still starting ends by itself within "
+        f"{DEFAULT_TTL:g} s"
+    )
 
 
 def _stop_once() -> None:

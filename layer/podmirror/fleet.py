@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from podmirror.errors import AgentLost, NotStarted, PodmirrorError
 from podmirror.ledger import Move
-from podmirror.member import Member, Receiver
+from podmirror.member import LEAVE_SECONDS, Member, Receiver
 from podmirror.openfiles import admit_more
 from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster, newcomers
@@ -40,7 +40,11 @@ failed when their calls timed out or their agents no longer waited; 16 at a time
 SUCCESSOR_SECONDS = 10.0
 """For another pod to come when the first goes away while its agent starts: most start in less."""
 
-SUCCESSOR_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
+"""Between two looks for what must come soon."""
+
+_TOLD_TO_END = "SIGTERM was received"
+"""An agent's goodbye when its container is ended, which the kubelet does when the pod goes away."""
 
 
 class Fleet:
@@ -164,7 +168,7 @@ class Fleet:
             except NotStarted:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
-            await asyncio.sleep(SUCCESSOR_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def close(self) -> None:
         """End every session."""
@@ -299,15 +303,29 @@ class Fleet:
             self._passed_over.add(member.pod.uid)
             member.live.set_exception(error)  # `begin` says it
             return
-        if not member.leaving:
-            with suppress(NotStarted):
-                self._take(await self._following.look())
+        await self._look_whether_it_leaves(member, error)
         self._passed_over.add(member.pod.uid)
         del self._members[member.pod.uid]
         if member.leaving and self._target.is_followed:
             member.inflow.expect_end()
         self._judge(member, error)
         self._settle()
+
+    async def _look_whether_it_leaves(self, member: Member, error: Exception) -> None:
+        """See whether the pod goes away; an agent that was told to end may hear of that before the API server does.
+
+        A pod that completes or is evicted is told of by its status, which the kubelet writes when all of its containers ended.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (LEAVE_SECONDS if _TOLD_TO_END in str(error) else 0.0)
+        while not await self._leaves(member) and loop.time() < deadline:  # noqa: ASYNC110  # the API server is asked
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _leaves(self, member: Member) -> bool:
+        if not member.leaving:
+            with suppress(NotStarted):
+                self._take(await self._following.look())
+        return bool(member.leaving)
 
     def _judge(self, member: Member, error: Exception) -> None:
         name = member.pod.name

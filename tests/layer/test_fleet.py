@@ -209,6 +209,29 @@ async def test_replicas_join_and_leave(capsys):
     assert "pod a is no longer among its pods, and is left" in said
 
 
+async def test_an_agent_that_was_told_to_end_knows_before_the_cluster_that_its_pod_goes(monkeypatch):
+    monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.02)
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (fleet, _):
+        await pods.lose("a", "SIGTERM was received")
+        await until(lambda: pods.parted == ["a"])
+        pods.now = Roster((view("a", leaving="has ended (Succeeded)"),))
+        await asyncio.sleep(0.1)
+        pods.change(view("a", leaving="has ended (Succeeded)"), ended="job/brief has completed")
+
+        assert await ended(fleet) == "job/brief has completed, so there is nothing more to mirror"
+
+
+async def test_one_that_was_told_to_end_in_a_pod_that_stays_is_lost(monkeypatch):
+    monkeypatch.setattr(fleet_module, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.02)
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (fleet, _):
+        await pods.lose("a", "SIGTERM was received")
+
+        assert await ended(fleet) == "the agent ended: SIGTERM was received"
+
+
 async def test_no_more_pods_than_asked_for(capsys):
     pods = Pods(view("a"), view("b"), view("c"))
     async with fleet_of(pods, all_pods=True, max_pods=2):

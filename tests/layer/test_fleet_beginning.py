@@ -8,7 +8,7 @@ from tests.layer.fleets import GOING, Pods, fleet_of, view
 
 
 async def test_a_pod_that_goes_away_while_its_agent_starts_is_replaced_by_the_next(capsys, monkeypatch):
-    monkeypatch.setattr(fleet_module, "SUCCESSOR_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.01)
     pods = Pods(view("a"))
     pods.refusals["a"] = NotStarted("pod shop/a is being deleted, so no agent starts in it")
     pods.leaves["a"] = [view("a", ready=False, leaving=GOING)], [view("b")]
@@ -19,7 +19,7 @@ async def test_a_pod_that_goes_away_while_its_agent_starts_is_replaced_by_the_ne
 
 async def test_a_pod_that_goes_away_while_its_agent_starts_and_has_no_successor(monkeypatch):
     monkeypatch.setattr(fleet_module, "SUCCESSOR_SECONDS", 0.02)
-    monkeypatch.setattr(fleet_module, "SUCCESSOR_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(fleet_module, "POLL_SECONDS", 0.01)
     pods = Pods(view("a"))
     pods.refusals["a"] = NotStarted("pod shop/a is being deleted, so no agent starts in it")
     pods.leaves["a"] = [view("a", ready=False, leaving=GOING)], [view("a", ready=False, leaving=GOING)]

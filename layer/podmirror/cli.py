@@ -51,8 +51,6 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
-        # click's mark for lines to be left as they are is a backspace; docstrings are raw, and hold it as it is typed.
-        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return read_environment(command)
 
     def resolve_command(

@@ -84,6 +84,8 @@ class Connection:
         self.state = State.HANDSHAKE
         self.initial_sequence: int = UNKNOWN
         """Of the initiator's SYN."""
+        self.rival: int = UNKNOWN
+        """Sequence number of another SYN of the initiator, while the connection was open."""
         self.early: list[ConnectionEvent] = []
         """What came with the SYN (TCP Fast Open, RFC 7413), until the connection is open."""
         self.charged: int = 0
@@ -132,7 +134,7 @@ class Connection:
         """Say of each stream whether the fast path may go on with it."""
         first, second = self.streams
         begun = self.state is State.OPEN and first.next != UNKNOWN and second.next != UNKNOWN
-        begun = begun and first.astray == UNKNOWN and second.astray == UNKNOWN
+        begun = begun and first.astray == UNKNOWN and second.astray == UNKNOWN and self.reset is None
         first.ready = begun and first.plain
         second.ready = begun and second.plain
 
@@ -245,6 +247,12 @@ class Connection:
             elif isinstance(event, End):
                 named.append(Ended(self.number, direction, event.offset))
         return named
+
+    def answered_rival(self, before: int) -> int:
+        """Give which other SYN a SYN-ACK answers that takes all up to there; what came with that SYN was not kept."""
+        if self.rival != UNKNOWN and 0 <= distance(before, self.rival) < MAX_WINDOW:
+            return self.rival
+        return before
 
     def acknowledges_syn(self, acknowledgment: int) -> bool:
         """Whether a SYN-ACK answers our SYN: it acknowledges the SYN, and some of what came with it."""

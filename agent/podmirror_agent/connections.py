@@ -191,9 +191,10 @@ class Connections:
         if segment.flags & ACK:
             if direction is TO_RESPONDER:
                 return connection  # simultaneous open: the initiator's SYN comes again with an ACK
-            initial = (segment.acknowledgment - 1) & 0xFFFFFFFF
             if connection is not None and connection.acknowledges_syn(segment.acknowledgment):
                 return connection
+            before = (segment.acknowledgment - 1) & 0xFFFFFFFF
+            initial = before if connection is None else connection.answered_rival(before)
             # The responder accepts another SYN than the one we know of, so a new connection uses this port pair.
             if connection is not None and connection.state is State.OPEN:
                 self._close(connection, CloseReason.REPLACED, now, events)
@@ -204,9 +205,9 @@ class Connections:
                 call = self._begin(segment, direction, interface, pod_time, now, UNKNOWN)
                 if call is not None:
                     call.state = State.FOREIGN
-                    self.table.settle(call)
             return None
         if connection is not None and connection.state is State.OPEN:
+            connection.rival = segment.sequence
             return None  # whether the responder takes it for a new connection, its SYN-ACK will tell
         if (
             connection is not None
@@ -300,8 +301,7 @@ class Connections:
             self._end_in_silence(connection, now, events)
         else:
             self._silent_until[connection.number] = now + SILENCE_SECONDS
-            for each in connection.streams:
-                each.ready = False  # whatever comes next shows that the reset was ignored
+            connection.update_readiness()  # whatever comes next shows that the reset was ignored
 
     def _give_up_handshake(
         self, connection: Connection, reset: Direction | None, now: float, events: list[ConnectionEvent]

@@ -50,7 +50,7 @@ class ConnectionTable:
         """Taken from the budget."""
         self._by_number: dict[int, Connection] = {}
         self._unopened: OrderedDict[int, Connection] = OrderedDict()
-        """Of those, the ones that somebody else's packets can have made, the oldest first: a plain dict finds that slowly."""
+        """Of those, the ones that somebody else's packets can have made. The oldest is first; a dict is slow to find it."""
         self._buried: deque[tuple[float, Connection]] = deque()
         self._last_number: int = 0
 

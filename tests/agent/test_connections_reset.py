@@ -234,3 +234,18 @@ def test_connection_that_goes_on_has_not_ended(watch, talk):
         Data(1, TO_RESPONDER, 1, b"more"),
     ]
     assert watch.wait(SILENCE_SECONDS) == []
+
+
+def test_fast_open_on_ports_whose_last_end_was_missed_names_what_came_with_the_syn(watch, talk):
+    watch.see(*talk.handshake(), talk.says(b"before"))
+    again = Talk(End(CLIENT, 40000, 700_000), End(POD, 80, 900_000))
+
+    assert watch.see(
+        again.send(again.client, "S", b"GET /"), again.syn_ack(), again.says(b" HTTP"), again.server_ack()
+    ) == [
+        Closed(1, CloseReason.REPLACED, 0),
+        opened(2),
+        Gap(2, TO_RESPONDER, 0, 4, GapReason.MISSED),
+        Gap(2, TO_RESPONDER, 4, 1, GapReason.MISSED),
+        Data(2, TO_RESPONDER, 5, b" HTTP"),
+    ]

@@ -148,11 +148,11 @@ async def test_a_tunnel_that_the_agent_believes_to_be_alive_gives_way():
         assert not any(isinstance(frame, Opened) for frame in await stale.receive_all())
 
 
-async def test_a_lost_session_is_kept_for_the_ttl_and_no_longer():
+async def test_a_lost_session_is_kept_for_the_ttl_and_no_longer(clock):
     async with lasting_layer(ttl=SOON) as (agent, lasting), await agent.layer() as other:
         async with await lasting.begin() as layer:
             await layer.subscribe(80)
-        await asyncio.sleep(2 * SOON)
+        await clock.wind(2 * SOON)
 
         assert await lasting.come_back() == Refused(0, "that session is over")
         assert agent.source.ports == [{80}, frozenset()]
@@ -173,23 +173,25 @@ async def test_a_session_that_begins_in_place_of_a_lost_one_is_like_any_other():
         assert (await lasting.layer.receive(Data)).payload == b"GET /"
 
 
-async def test_a_lost_layer_that_does_not_come_back_ends_the_agent():
+async def test_a_lost_layer_that_does_not_come_back_ends_the_agent(clock):
     async with lasting_layer(ttl=SOON) as (agent, lasting):
         async with await lasting.begin() as layer:
             await layer.subscribe(80)
 
+        await clock.until_done(agent.task)
         assert await agent.end() == f"the layer was lost, and none came back for {SOON} s"
 
 
-async def test_a_lost_layer_that_came_back_keeps_the_agent():
+async def test_a_lost_layer_that_came_back_keeps_the_agent(clock):
     async with lasting_layer(ttl=SOON) as (agent, lasting):
         async with await lasting.begin() as layer:
             await layer.settled()
         await lasting.come_back()
-        await asyncio.sleep(2 * SOON)
+        await clock.wind(2 * SOON)
 
         await lasting.layer.settled()
         lasting.layer.send(Goodbye("done"))
+        await clock.until_done(agent.task)
         assert await agent.end() == "the layer said goodbye: done"
 
 
@@ -247,10 +249,10 @@ async def test_a_session_that_asks_for_nothing_to_be_kept_is_over_with_its_tunne
         assert agent.mirror.budget.held == 0
 
 
-async def test_a_silent_layer_may_come_back(monkeypatch):
+async def test_a_silent_layer_may_come_back(monkeypatch, clock):
     monkeypatch.setattr(conversation, "SILENCE_SECONDS", 0.05)
     async with lasting_layer() as (_agent, lasting):
         async with await lasting.begin() as layer:
-            await layer.receive_all()
+            await clock.until_done(asyncio.create_task(layer.receive_all()))
 
         assert isinstance(await lasting.come_back(), Resumed)

@@ -170,12 +170,12 @@ class _Pace:
 
     def __init__(self, rate: float, stop: asyncio.Event) -> None:
         self._interval = 1 / rate
-        self._next = time.monotonic()
+        self._next = asyncio.get_running_loop().time()
         self._stop = stop
 
     async def wait(self) -> bool:
         """Wait for the next request's turn; give whether there is one."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self._next = max(self._next, now - 1)  # a second of delay is made up for, and no more
         delay = self._next - now
         self._next += self._interval

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from podmirror_wire.values import Direction, Endpoint
+from podmirror_wire.values import Direction
 from tests.namespaces import Namespace, Namespaces, empty_namespaces, ip, why_not
-from tests.transfers import APP_PORT, Sent, mirrored, read_to_end, send_paced, serving
+from tests.transfers import APP_PORT, Sent, Watch, converse, mirrored, serving
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -20,7 +20,6 @@ pytestmark = [
 ]
 
 BODY_BYTES = 4 << 20
-RATE = 20e6
 SMALL_MTU = 576
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0  # linux/in.h
 
@@ -47,22 +46,19 @@ def routed() -> Iterator[Namespaces]:
             subprocess.run(["ip", "netns", "delete", router.name], capture_output=True, check=False)
 
 
-def send_fragmented(made: Namespaces, sent: Sent) -> None:
+def send_fragmented(made: Namespaces, sent: Sent, watch: Watch) -> None:
     with made.run_in(made.client, lambda: socket.socket(socket.AF_INET)) as connection:
-        connection.settimeout(15)
+        connection.settimeout(30)
         connection.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
         connection.connect(("10.125.2.2", APP_PORT))
-        sent.end = Endpoint(*connection.getsockname()[:2])
-        send_paced(connection, sent.body, RATE)
-        connection.shutdown(socket.SHUT_WR)
-        sent.received = read_to_end(connection)
+        converse(connection, sent, watch=watch)
 
 
 async def test_segments_in_fragments() -> None:
     sent = Sent.planned(11, BODY_BYTES, answer=1 << 20)
     with routed() as made, serving(made):
         async with mirrored(made) as agent:
-            await asyncio.to_thread(send_fragmented, made, sent)
+            await asyncio.to_thread(send_fragmented, made, sent, agent.watch)
             await agent.watch.until_closed(1)
             await agent.finish()
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ from podmirror.ledger import LayerLedger
 from podmirror.link import ConnectionFrame, Link
 from podmirror_wire.frames import Closed, Data, Opened
 from podmirror_wire.handshake import new_secret, verifier_of
-from podmirror_wire.values import CloseReason, Direction
+from podmirror_wire.values import CloseReason, Direction, Endpoint
 from tests.namespaces import TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
 from tests.streams import SocketStream
 
@@ -150,8 +151,13 @@ class LocalProcess:
 
     def __init__(self) -> None:
         self.received: dict[bytes, Received] = {}
+        self.serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
         try:
             tag = await reader.readexactly(TAG_BYTES)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -177,14 +183,16 @@ class Observer:
         self._answers: dict[int, Received] = {}
         self.answers: dict[bytes, Received] = {}
         self.closed: dict[bytes, CloseReason] = {}
-        self._ended = 0
-        self.all_ended = asyncio.Event()
+        self._initiators: dict[int, Endpoint] = {}
+        self.ended: defaultdict[Endpoint, asyncio.Event] = defaultdict(asyncio.Event)
+        """By the initiator."""
 
     def receive_frame(self, frame: ConnectionFrame) -> None:
         match frame:
             case Opened():
                 self._beginnings[frame.connection] = b""
                 self._answers[frame.connection] = Received()
+                self._initiators[frame.connection] = frame.initiator
             case Data(direction=Direction.TO_RESPONDER) if (
                 len(self._beginnings[frame.connection]) < TAG_BYTES
             ):
@@ -195,9 +203,7 @@ class Observer:
                 tag = self._beginnings[frame.connection][:TAG_BYTES]
                 self.answers[tag] = self._answers[frame.connection]
                 self.closed[tag] = frame.reason
-                self._ended += 1
-                if self._ended == CONNECTIONS:
-                    self.all_ended.set()
+                self.ended[self._initiators[frame.connection]].set()
         assert self.delivery is not None, "it is set before the link runs"
         self.delivery.receive_frame(frame)
 
@@ -220,9 +226,10 @@ def plan(number: int, chosen: random.Random) -> Sent:
     return Sent(number.to_bytes(TAG_BYTES), chosen.randbytes(size), ending)
 
 
-async def send(made: Namespaces, sent: Sent) -> None:
+async def send(made: Namespaces, sent: Sent) -> Endpoint:
     address = (TARGET_V6 if sent.tag[-1] % 2 else TARGET_V4, APP_PORT)
-    raw = made.run_in(made.client, lambda: socket.create_connection(address, timeout=10))
+    raw = made.run_in(made.client, lambda: socket.create_connection(address, timeout=30))
+    end = Endpoint(*raw.getsockname()[:2])
     raw.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=raw)
     writer.write(sent.tag + sent.body)
@@ -230,11 +237,12 @@ async def send(made: Namespaces, sent: Sent) -> None:
     if sent.ending == "rst":
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
-        return
+        return end
     writer.write_eof()
     sent.answer = await reader.read()
     writer.close()
     await writer.wait_closed()
+    return end
 
 
 async def test_a_thousand_connections_arrive_byte_for_byte(
@@ -258,16 +266,19 @@ async def test_a_thousand_connections_arrive_byte_for_byte(
     turn = asyncio.Semaphore(CONCURRENCY)
 
     async def send_in_turn(sent: Sent) -> None:
-        async with turn:
-            await send(made, sent)
+        async with (
+            turn
+        ):  # until the agent has told all, so that its ring never has to hold more than those under way
+            end = await send(made, sent)
+            await observer.ended[end].wait()
 
     await asyncio.gather(*map(send_in_turn, everything))
-    await asyncio.wait_for(observer.all_ended.wait(), 30)
     link.say_goodbye("done")
     await running
     await stream.close()
-    await delivery.finish(5)
+    await delivery.finish(30)
     server.close()
+    await asyncio.gather(*local.serving)
     assert app.stdin is not None
     assert app.stdout is not None
     app.stdin.close()

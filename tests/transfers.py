@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,9 @@ from tests.streams import SocketStream
 
 APP_PORT, AGENT_PORT = 8080, 61_234
 CHUNK = 64 * 1024
+AHEAD = 1 << 20
+"""Bytes of each direction that a client may be ahead of what the agent has told: the agent's ring holds them, so that it loses
+nothing however long it gets no processor."""
 
 NOWHERE = Endpoint("", 0)
 
@@ -74,25 +78,38 @@ class Sent:
         return self.answer + hashlib.sha256(self.body).digest()
 
 
-def send(made: Namespaces, address: str, sent: Sent, *, rate: float | None) -> None:
-    """Send the body, and take the answer; `rate` in bytes a second, as fast as it goes if there is none."""
+def send(made: Namespaces, address: str, sent: Sent, *, watch: "Watch | None" = None) -> None:
+    """Send the body, and take the answer; as fast as it goes, or never far ahead of what the agent tells."""
     with connect(made, address) as connection:
-        sent.end = Endpoint(*connection.getsockname()[:2])
-        send_paced(connection, sent.body, rate)
-        connection.shutdown(socket.SHUT_WR)
-        sent.received = read_to_end(connection)
+        converse(connection, sent, watch=watch)
+
+
+def converse(connection: socket.socket, sent: Sent, *, watch: "Watch | None") -> None:
+    """Do so on a connection that is made."""
+    sent.end = Endpoint(*connection.getsockname()[:2])
+    if watch is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, AHEAD)
+    for start in range(0, len(sent.body), CHUNK):
+        if watch is not None:
+            watch.wait_for(sent.end, Direction.TO_RESPONDER, start - AHEAD)
+        connection.sendall(memoryview(sent.body)[start : start + CHUNK])
+    connection.shutdown(socket.SHUT_WR)
+    pieces, length = [], 0
+    while piece := connection.recv(1 << 20):
+        pieces.append(piece)
+        length += len(piece)
+        if watch is not None:
+            watch.wait_for(sent.end, Direction.TO_INITIATOR, length - AHEAD)
+    sent.received = b"".join(pieces)
 
 
 def connect(made: Namespaces, address: str) -> socket.socket:
-    return made.run_in(made.client, lambda: socket.create_connection((address, APP_PORT), timeout=15))
+    return made.run_in(made.client, lambda: socket.create_connection((address, APP_PORT), timeout=30))
 
 
-def send_paced(connection: socket.socket, body: bytes, rate: float | None) -> None:
-    began = time.monotonic()
+def send_all(connection: socket.socket, body: bytes) -> None:
     for start in range(0, len(body), CHUNK):
         connection.sendall(memoryview(body)[start : start + CHUNK])
-        if rate is not None:
-            time.sleep(max(began + start / rate - time.monotonic(), 0))
 
 
 def read_to_end(connection: socket.socket) -> bytes:
@@ -146,6 +163,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.told: dict[int, Told] = {}
+        self.reached: dict[tuple[Endpoint, Direction], int] = {}
+        """How far was told of each direction, by the initiator."""
         self.receiver: Callable[[ConnectionFrame], None] | None = None
         self.link: Link | None = None
         self._changed = asyncio.Event()
@@ -155,7 +174,10 @@ class Watch:
             case Opened():
                 self.told[frame.connection] = Told(frame)
             case Data() | Gap() | Omitted():
-                self.told[frame.connection].streams[frame.direction].append(frame)
+                told = self.told[frame.connection]
+                told.streams[frame.direction].append(frame)
+                length = len(frame.payload) if isinstance(frame, Data) else frame.length
+                self.reached[told.opened.initiator, frame.direction] = frame.offset + length
             case Ended():
                 self.told[frame.connection].ended[frame.direction] = frame.offset
             case Closed():
@@ -166,6 +188,11 @@ class Watch:
             assert self.link is not None, "it is set before the link runs"
             self.link.give_credit(frame.connection, len(frame.payload))
         self._changed.set()
+
+    def wait_for(self, initiator: Endpoint, direction: Direction, position: int) -> None:
+        """Wait, in another thread than the session's, until a direction was told as far as that."""
+        while self.reached.get((initiator, direction), 0) < position:
+            time.sleep(0.001)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:
         """Wait for something to be so."""
@@ -201,11 +228,21 @@ class Mirrored:
     watch: Watch
     link: Link
     running: "asyncio.Task[str]"
+    process: "subprocess.Popen[bytes]"
 
     @property
     def counts(self) -> dict[str, int]:
         """The agent's ledger, complete after `finish`."""
         return self.link.counts
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the agent get no processor: what passes stays in its ring, or is lost."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     async def finish(self) -> None:
         """Say goodbye, and wait for the last ledger."""
@@ -256,7 +293,7 @@ async def mirrored(
             link.send_options({"responder": "bytes", "window": str(window), **(settings or {})})
             await link.subscribe(APP_PORT)
             try:
-                yield Mirrored(watch, link, running)
+                yield Mirrored(watch, link, running, process)
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
@@ -278,12 +315,11 @@ def serving(made: Namespaces) -> Iterator[None]:
             process.kill()
 
 
-async def transfer(made: Namespaces, address: str, sent: list[Sent], *, rate: float | None) -> None:
+async def transfer(made: Namespaces, address: str, sent: list[Sent], *, watch: Watch | None = None) -> None:
     """Send everything at once, each on a connection of its own, and see that the app's answers are right."""
-    share = None if rate is None else rate / len(sent)
     async with asyncio.TaskGroup() as group:
         for each in sent:
-            group.create_task(asyncio.to_thread(send, made, address, each, rate=share))
+            group.create_task(asyncio.to_thread(send, made, address, each, watch=watch))
     for each in sent:
         assert each.received == each.whole_answer, "the app itself received or said something else"
 

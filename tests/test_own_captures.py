@@ -5,15 +5,11 @@ segments are in these captures (tests/test_overlap_policy.py has them).
 """
 
 import asyncio
-import contextlib
 import random
 import re
 import shutil
-import signal
 import subprocess
-import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +20,8 @@ from podmirror_agent.packet import Way
 from podmirror_agent.segment import Segment, decode
 from podmirror_wire.frames import Data, Gap, Omitted, Opened
 from podmirror_wire.values import Direction, Endpoint
-from tests.namespaces import TARGET_ADDRESSES, Namespaces, why_not
+from tests.namespaces import CLIENT_V4, TARGET_ADDRESSES, why_not
+from tests.tcpdumps import Dump, from_target, tcpdumps
 from tests.transfers import APP_PORT, Sent, Told, mirrored, send, serving
 from tests.wires import Roughness, rough_pair
 
@@ -39,42 +36,6 @@ pytestmark = [
 CONNECTIONS, CONCURRENCY = 80, 8
 Streams = dict[Endpoint, tuple[bytes, bytes]]
 """Both directions' bytes, by the initiator."""
-
-
-@contextlib.contextmanager
-def capturing(made: Namespaces, file: Path) -> Iterator[None]:
-    """Let tcpdump write what the target's interface sees."""
-    command = [
-        "tcpdump",
-        "-i",
-        "eth0",
-        "-s",
-        "0",
-        "-B",
-        "65536",
-        "-U",
-        "--immediate-mode",
-        "-w",
-        str(file),
-        "tcp",
-    ]
-    with subprocess.Popen(made.command(made.target, *command), stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        while "listening on" not in process.stderr.readline():
-            assert process.poll() is None
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-            assert " 0 packets dropped by kernel" in " " + process.stderr.read().replace("\n", " ")
-
-
-def wait_until_it_rests(file: Path) -> None:
-    """Wait until tcpdump has nothing more to write."""
-    size = -1
-    while size != (size := file.stat().st_size):
-        time.sleep(0.3)
 
 
 def packets_of(file: Path) -> list[bytes]:
@@ -163,15 +124,14 @@ async def test_tshark_the_core_and_the_agent_agree(tmp_path: Path, offload: bool
 
         async def send_in_turn(number: int, sent: Sent) -> None:
             async with turn:
-                await asyncio.to_thread(send, made, TARGET_ADDRESSES[number % 2], sent, rate=None)
+                await asyncio.to_thread(send, made, TARGET_ADDRESSES[number % 2], sent, watch=agent.watch)
 
         async with mirrored(made) as agent:
-            with capturing(made, file):
+            with tcpdumps(made, Dump(file, from_target(made, CLIENT_V4), expression="tcp")):
                 async with asyncio.TaskGroup() as group:
                     for number, sent in enumerate(plan):
                         group.create_task(send_in_turn(number, sent))
                 await agent.watch.until_closed(CONNECTIONS)
-                await asyncio.to_thread(wait_until_it_rests, file)
             await agent.finish()
         relay.stop()
     ours, damaged = rebuild(packets_of(file))

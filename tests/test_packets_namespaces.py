@@ -6,9 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,13 @@ from podmirror.link import Link
 from podmirror.packetfile import PacketFiles, Rotation
 from podmirror.packetrecorder import PacketRecorder
 from podmirror.pcapng import Origin, Section
+from podmirror_wire.frames import PacketFrame
 from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.values import EVERY_PORT
 from tests.layer.pcapngs import fields, information, needs_tshark
 from tests.namespaces import CLIENT_V4, TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
 from tests.streams import SocketStream
+from tests.tcpdumps import MARK, Dump, from_client, from_target, mark_of, tcpdumps
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -69,6 +70,12 @@ class Recorded:
         self.link = link
         self.stream = stream
         self.file = file
+        self.packets = 0
+
+    async def until(self, fact: Callable[[], bool]) -> None:
+        """Wait for something to be so of what has come through the tunnel: the ring's last block comes a little late."""
+        while not fact():  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -92,12 +99,18 @@ async def recording(
             link = Link(stream, lambda _: None)
             await link.authenticate(secret)
             recorder = PacketRecorder(PacketFiles(file, Section(Origin("podmirror")), Rotation()))
-            link.packet_receiver = recorder.join("web").receive
+            recorded = Recorded(link, stream, file)
+            receive = recorder.join("web").receive
+
+            def count(frame: PacketFrame) -> None:
+                recorded.packets += 1
+                receive(frame)
+
+            link.packet_receiver = count
             link.send_options({"initiator": "lengths", **settings})
             talking = asyncio.create_task(link.run())
             await link.subscribe(port)
-            yield Recorded(link, stream, file)
-            await asyncio.sleep(0.5)  # for the last block of the ring
+            yield recorded
             link.say_goodbye("done")
             await talking
             assert await recorder.finish() is None
@@ -115,33 +128,6 @@ async def connected(made: Namespaces) -> socket.socket:
             )
         except ConnectionRefusedError:
             await asyncio.sleep(0.05)
-
-
-@contextlib.contextmanager
-def tcpdump(made: Namespaces, interface: str, file: Path, *expression: str) -> Iterator[None]:
-    """Let tcpdump watch an interface of the target, and stop when it has seen what passes at the end."""
-    options = [
-        "-i",
-        interface,
-        "-w",
-        str(file),
-        "-U",
-        "-B",
-        "32768",  # KiB
-        "-Z",
-        "root",
-        "--time-stamp-precision=nano",
-    ]
-    command = made.command(made.target, "tcpdump", *options, *expression)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert "listening on" in process.stderr.readline()
-        time.sleep(0.2)  # it says so before it does
-        try:
-            yield
-            time.sleep(1.5)  # its buffer is read once a second
-        finally:
-            process.terminate()
 
 
 def talk(made: Namespaces, address: str, payload: bytes = b"", repeats: int = 40, port: int = 0) -> None:
@@ -188,64 +174,94 @@ def ping(made: Namespaces) -> None:
     )
 
 
-def seen(file: Path, interface: str = "") -> Counter[tuple[str, ...]]:
-    """Give what a file holds, or what of it is an interface's."""
-    rows = fields(file, *FIELDS, "frame.interface_name")
-    return Counter(row[:-1] for row in rows if not interface or row[-1] == interface)
+Row = tuple[str, ...]
+
+
+def rows(file: Path, interface: str = "") -> list[Row]:
+    """Give what a file holds, or what of it is an interface's, with the marks."""
+    found = fields(file, *FIELDS, "frame.interface_name")
+    return [tuple(row[:-1]) for row in found if not interface or row[-1] == interface]
+
+
+def mark(row: Row) -> str:
+    return mark_of(bytes.fromhex(row[-1].replace(":", "")))
+
+
+def apart_from_marks(found: list[Row]) -> Counter[Row]:
+    return Counter(row for row in found if not mark(row))
+
+
+def between(found: list[Row], begin: str) -> Counter[Row]:
+    """Give what is between a mark and the end, without the marks."""
+    marks = [mark(row) for row in found]
+    return apart_from_marks(found[marks.index(begin) : marks.index("end")])
+
+
+def check_same(ours: list[Row], theirs: list[Row], total: int) -> None:
+    """What either saw between the marks, the other saw, too: there are packets before and behind that only one of them saw.
+
+    Two packets that cross each other may come in another order to another socket, so the other is looked at as a whole.
+    """
+    begin = next(mark(row) for row in reversed(theirs) if mark(row).startswith("begin"))
+    assert between(theirs, begin) - apart_from_marks(ours) == Counter()
+    assert between(ours, begin) - apart_from_marks(theirs) == Counter()
+    assert between(theirs, begin).total() >= total
 
 
 async def test_packets_are_those_that_tcpdump_saw_beside(made, tmp_path):
-    on_eth0, on_lo = tmp_path / "eth0.pcap", tmp_path / "lo.pcap"
+    eth0 = Dump(tmp_path / "eth0.pcap", from_client(made, TARGET_V4))
+    lo = Dump(tmp_path / "lo.pcap", from_target(made, "127.0.0.1"), "lo", f"not port {AGENT_PORT}")
     async with recording(made, tmp_path / "ours.pcapng", packets="whole") as recorded:
-        with tcpdump(made, "eth0", on_eth0), tcpdump(made, "lo", on_lo, "not", "port", str(AGENT_PORT)):
+        with tcpdumps(made, eth0, lo):
             for address in (TARGET_V4, TARGET_V6):
                 await asyncio.to_thread(talk, made, address)
             if shutil.which("ping"):
                 await asyncio.to_thread(ping, made)
             await asyncio.to_thread(made.run_in, made.target, refused)
+        await recorded.until(lambda: recorded.stream.received.count(MARK + b"end") == 2)
 
     assert recorded.link.counts["packets_unsent"] == recorded.link.counts["kernel_drops"] == 0
-    theirs = seen(on_eth0)
-    assert theirs.total() > 100
-    ours = seen(recorded.file, "web/eth0")
-    assert theirs - ours == Counter()
-    assert (ours - theirs).total() <= 5  # neighbours' talk before and after
-    assert seen(recorded.file, "web/lo") == seen(on_lo)
-    assert seen(on_lo).total() >= 2
+    check_same(rows(recorded.file, "web/eth0"), rows(eth0.file), 100)
+    check_same(rows(recorded.file, "web/lo"), rows(lo.file), 2)
     directions = {int(way, 0) for (way,) in fields(recorded.file, "frame.packet_flags_direction")}
     assert directions == {1, 2}
     information(recorded.file)
 
 
 async def test_expression_narrows_packets_as_tcpdump_does(made, tmp_path):
-    file = tmp_path / "eth0.pcap"
     expression = "udp and ip and src host " + CLIENT_V4
+    dump = Dump(tmp_path / "eth0.pcap", from_client(made, TARGET_V4), expression=expression)
     async with recording(made, tmp_path / "ours.pcapng", packets="whole", filter=expression) as recorded:
-        with tcpdump(made, "eth0", file, *expression.split()):
+        with tcpdumps(made, dump):
             for address in (TARGET_V4, TARGET_V6):
                 await asyncio.to_thread(talk, made, address)
+        await recorded.until(lambda: MARK + b"end" in recorded.stream.received)
 
-    assert seen(recorded.file) == seen(file)
-    assert seen(file).total() == 20
+    ours, theirs = apart_from_marks(rows(recorded.file)), apart_from_marks(rows(dump.file))
+    assert ours == theirs
+    assert theirs.total() == 20
 
 
 async def test_port_narrows_packets_to_those_of_its_connections(made, tmp_path):
-    file = tmp_path / "eth0.pcap"
+    dump = Dump(tmp_path / "eth0.pcap", from_client(made, TARGET_V4), expression="tcp port 8080")
     async with recording(made, tmp_path / "ours.pcapng", 8080, packets="whole") as recorded:
-        with tcpdump(made, "eth0", file, *["tcp", "port", "8080"]):
+        with tcpdumps(made, dump):
             for address in (TARGET_V4, TARGET_V6):
                 await asyncio.to_thread(talk, made, address, port=8080)
                 await asyncio.to_thread(talk, made, address, port=8081)
+        theirs = apart_from_marks(rows(dump.file))
+        await recorded.until(lambda: recorded.packets >= theirs.total())
 
     assert recorded.link.counts["packets_unsent"] == recorded.link.counts["kernel_drops"] == 0
-    assert seen(recorded.file) == seen(file)
-    assert seen(file).total() > 100
+    assert theirs.total() > 100
+    assert apart_from_marks(rows(recorded.file)) == theirs
 
 
 async def test_no_payload_crosses_the_tunnel_where_headers_are_asked_for(made, tmp_path):
     async with recording(made, tmp_path / "ours.pcapng", packets="headers", responder="lengths") as recorded:
         for address in (TARGET_V4, TARGET_V6):
             await asyncio.to_thread(talk, made, address)
+        await recorded.until(lambda: recorded.packets > 100)
 
     assert len(fields(recorded.file, "frame.number")) > 100
     for secret in (TOKEN, b"GET /", b"question", b"answer"):

@@ -127,7 +127,7 @@ class RawPeer:
         total = checksum(pseudo + struct.pack("!HHIIBBHHH", *fields, 0, urgent) + payload)
         return struct.pack("!HHIIBBHHH", *fields, total, urgent) + payload
 
-    def receive(self, wanted: Callable[[Segment], bool], seconds: float = 2.0) -> Segment:
+    def receive(self, wanted: Callable[[Segment], bool], seconds: float = 20.0) -> Segment:
         """Wait for a segment from the target; those that come before are taken note of."""
         due = time.monotonic() + seconds
         while select.select([self.socket], [], [], max(due - time.monotonic(), 0))[0]:

@@ -19,7 +19,7 @@ from podmirror_agent.fragments import Fragments
 from podmirror_agent.segment import Fragment, Link, Segment, decode
 from tests.agent import packets
 from tests.fuzzing import examples
-from tests.namespaces import CLIENT_ADDRESSES, TARGET_ADDRESSES, Namespaces
+from tests.namespaces import CLIENT_ADDRESSES, TARGET_ADDRESSES, Namespaces, in_order
 
 pytestmark = pytest.mark.namespaces
 
@@ -58,8 +58,9 @@ class Kernel:
     def put_together(self, family: int, sent: list[bytes]) -> list[bytes]:
         """Send packets, and give the TCP segments that came of them."""
         marker = ip_packet(family, packets.tcp(MARKER_PORT, PORT), checksum=True)
-        for packet in [*sent, marker]:
-            self._out.send(packets.ethernet(packet))
+        with in_order():
+            for packet in [*sent, marker]:
+                self._out.send(packets.ethernet(packet))
         came = []
         while True:
             ready, _, _ = select.select([self._raw[family]], [], [], DEADLINE_SECONDS)

@@ -1,5 +1,6 @@
 """Why and how an agent ends, as its layers see it over real sockets."""
 
+import asyncio
 import logging
 
 import pytest

@@ -161,11 +161,11 @@ async def test_two_ports_have_channels_of_their_own(api: Api, pod: str) -> None:
 @pytest.mark.usefixtures("listening")
 async def test_the_end_of_the_pods_side_ends_all_a_second_later(api: Api, pod: str) -> None:
     loop = asyncio.get_running_loop()
+    before = loop.time()
     async with forward(api, pod, 7002) as tunnel:
         assert await tunnel.receive() == (0, b"bye")
-        ended = loop.time()
         assert await tunnel.receive() is None
-        assert 0.8 < loop.time() - ended < 5
+        assert loop.time() - before > 0.99
 
 
 @pytest.mark.usefixtures("listening")
@@ -188,12 +188,13 @@ async def test_a_pod_that_reads_nothing_stops_the_client(api: Api, pod: str) -> 
 @pytest.mark.usefixtures("listening")
 async def test_a_client_that_reads_nothing_stops_the_pod(api: Api, pod: str) -> None:
     async with forward(api, pod, 7004):
-        # Time for far more than what the buffers on the way hold.
-        await asyncio.sleep(1)
-        first = await api.log(pod, tailLines="1")
-        await asyncio.sleep(0.3)
-        assert await api.log(pod, tailLines="1") == first
-        assert int(first) < 64 * 1024 * 1024
+        before, sent = "", "0"
+        while (
+            sent != before
+        ):  # until nothing moves for a while: what the buffers on the way hold is far less than this
+            await asyncio.sleep(0.3)
+            before, sent = sent, await api.log(pod, tailLines="1")
+            assert sent.strip() == "ready" or int(sent) < 64 * 1024 * 1024
     async with asyncio.timeout(10):
         while "closed" not in await api.log(pod, tailLines="1"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

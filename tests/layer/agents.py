@@ -13,7 +13,7 @@ from podmirror_wire.handshake import AgentHandshake, verifier_of
 from podmirror_wire.version import __version__
 
 SECRET = bytes(range(32))
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 14.0
 """After which a test that waits for something has failed."""
 
 Kind = TypeVar("Kind", bound=AnyFrame)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 POLL_SECONDS = 0.005
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 async def until(fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 """For visits to end when the server does."""
 
 

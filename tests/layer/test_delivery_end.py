@@ -3,7 +3,7 @@
 import asyncio
 
 from podmirror.forwarding import Outcome
-from tests.layer.deadlines import until
+from tests.layer.deadlines import PATIENCE_SECONDS, until
 from tests.layer.deliveries import (
     PIECE,
     Layer,
@@ -53,7 +53,7 @@ async def test_finishing_takes_no_longer_than_it_may():
         layer = Layer(port)
         layer.give(*Talk().whole(HEAD))
         await until(lambda: server.visits and server.visits[0].ended)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await layer.delivery.finish(0.05)
 
     assert [outcome for _, outcome, _ in layer.outcomes] == [Outcome.WHOLE]

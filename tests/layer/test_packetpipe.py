@@ -9,6 +9,7 @@ import pytest
 from podmirror import packetpipe
 from podmirror.packetpipe import PacketPipe
 from podmirror.pcapng import Origin, Section
+from tests.layer.deadlines import PATIENCE_SECONDS
 from tests.layer.pcapngs import BYTES, ETH0, fields, needs_tshark, packet
 
 
@@ -49,7 +50,7 @@ async def test_reader_that_is_slow_leaves_no_room_and_holds_up_nothing(ends, mon
         pipe.receive_packet("web", packet(BYTES + bytes(60_000)), 0.0)
 
     assert 15 < pipe.packets < 30
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await pipe.close()
 
 
@@ -58,7 +59,7 @@ async def test_reader_that_has_enough_is_noticed(ends):
     pipe = await opened(writing)
     os.close(reading)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await pipe.ended
     pipe.receive_packet("web", packet(), 0.0)
     await pipe.close()

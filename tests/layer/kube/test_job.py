@@ -138,7 +138,6 @@ def test_a_pod_that_no_node_takes():
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(injectjob_module, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 0.1)
 
 
 def cluster_of(**answers) -> FakeCluster:
@@ -206,7 +205,8 @@ NO_EVENTS = Refusal(403, "Forbidden", "no events for you")
         ),
     ],
 )
-async def test_a_pod_that_never_comes(events, warned, said):
+async def test_a_pod_that_never_comes(events, warned, said, monkeypatch):
+    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 0.1)
     answers = {"create_namespaced_job_with_http_info": WARNED} if warned else {}
     cluster = cluster_of(list_namespaced_pod=items(), list_namespaced_event=events, **answers)
 
@@ -216,7 +216,6 @@ async def test_a_pod_that_never_comes(events, warned, said):
 
 
 async def test_a_warning_is_enough_where_events_may_not_be_read(monkeypatch):
-    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
     monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.1)
     cluster = cluster_of(
         create_namespaced_job_with_http_info=WARNED,
@@ -228,7 +227,6 @@ async def test_a_warning_is_enough_where_events_may_not_be_read(monkeypatch):
 
 
 async def test_the_controllers_try_is_enough_where_events_may_not_be_read(monkeypatch):
-    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
     monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.1)
     tried = V1Job(status=V1JobStatus(start_time=datetime.now(UTC)))
     cluster = cluster_of(
@@ -239,7 +237,6 @@ async def test_the_controllers_try_is_enough_where_events_may_not_be_read(monkey
 
 
 async def test_a_controller_that_has_not_come_to_the_job_is_waited_for(monkeypatch):
-    monkeypatch.setattr(injectjob_module, "POD_SECONDS", 60.0)
     monkeypatch.setattr(injectjob_module, "UNTOLD_SECONDS", 0.0)
     refused = Refusal(403, "Forbidden", "no Jobs for you")
     cluster = cluster_of(

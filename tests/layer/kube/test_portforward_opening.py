@@ -9,6 +9,7 @@ from podmirror.errors import NotStarted
 from podmirror.kube import portforward as portforward_module
 from podmirror.kube.cluster import Refusal
 from podmirror.kube.portforward import PortForward
+from tests.layer.deadlines import PATIENCE_SECONDS
 from tests.layer.kube.apiserver import serving, status
 from tests.layer.kube.forwards import (
     PORT,
@@ -89,7 +90,7 @@ async def test_a_server_that_does_not_answer_the_handshake_is_not_waited_for_lon
     async with serving(answer) as server:
         try:
             with pytest.raises(NotStarted, match="port-forward to pod shop/web-1 failed"):
-                async with asyncio.timeout(1.5):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await PortForward.open(AccessOnly(server), "shop", "web-1", PORT)
         finally:
             leave.set()

@@ -55,7 +55,9 @@ APP = """
     class Server(http.server.ThreadingHTTPServer):
         request_queue_size = 128
 
-    Server(("", 8080), Handler).serve_forever()
+    server = Server(("", 8080), Handler)
+    print("the app listens", flush=True)
+    server.serve_forever()
 """
 """Answers a POST with the SHA-256 of its body."""
 
@@ -116,6 +118,10 @@ def code(program: str) -> str:
     return textwrap.dedent(program)
 
 
+LISTENS = "the app listens"
+"""What the apps here say when they do: the sandbox acts on no readiness probes."""
+
+
 @dataclass(frozen=True)
 class E2ECluster:
     """A cluster, a namespace of the test run's own in it, and the image for its pods."""
@@ -159,14 +165,39 @@ class E2ECluster:
         )
 
     def ready_pods(self, app: str) -> list[Any]:
-        """Give the pods of a deployment that are ready."""
+        """Give the pods of a workload that are ready, and whose app listens."""
         pods = self.core.list_namespaced_pod(self.namespace, label_selector=f"app={app}").items
         return [
             pod
             for pod in pods
             if pod.metadata.deletion_timestamp is None
             and any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
+            and self.listens(pod)
         ]
+
+    def listens(self, pod: Any) -> bool:
+        """Tell whether all apps of a pod listen that say when they do."""
+        for each in pod.spec.containers:
+            if any(LISTENS in word for word in each.command or []):
+                try:
+                    log = self.core.read_namespaced_pod_log(
+                        pod.metadata.name, self.namespace, container=each.name
+                    )
+                except ApiException:  # it has not begun
+                    return False
+                if LISTENS not in log:
+                    return False
+        return True
+
+    def until_listening(self, name: str) -> None:
+        """Wait until the app of a pod listens."""
+        until(
+            lambda: (
+                self.phase(name) == "Running"
+                and self.listens(self.core.read_namespaced_pod(name, self.namespace))
+            ),
+            f"the app of pod {name} listens",
+        )
 
     def phase(self, pod: str) -> str:
         """Give the phase of a pod."""

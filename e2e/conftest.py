@@ -1,9 +1,24 @@
+import itertools
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from e2e.cluster import APP, E2ECluster, cluster
+
+TEST_SECONDS = 240
+"""A scenario waits for a cluster, which may have other work, too."""
+
+_FIRST_PORT, _WORKERS_PORTS = 20_000, 1_000
+_numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +30,13 @@ def k8s() -> Iterator[E2ECluster]:
 
 @pytest.fixture
 def local_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Give a free port that nobody gets by chance: below those that the kernel gives away, and of this worker alone."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = _FIRST_PORT + worker * _WORKERS_PORTS + next(_numbers) % _WORKERS_PORTS
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

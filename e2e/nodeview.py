@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.agentprocesses import Agent
-from e2e.cluster import E2ECluster
+from e2e.cluster import E2ECluster, until
 
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _SAMPLE_SECONDS = 0.1
@@ -36,10 +37,16 @@ class Seen:
     namespaces: dict[str, str]
     samples: list[Sample] = field(default_factory=list)
 
-    def cpu_between(self, began: float, ended: float) -> float:
-        """Give the CPU time by the looks that are nearest to two times."""
-        first, last = (min(self.samples, key=lambda each: abs(each.time - when)) for when in (began, ended))
-        return last.cpu - first.cpu
+    def cpu_between(self, began: float, ended: float) -> tuple[float, float]:
+        """Give the least and the most CPU time that it may have taken between two times, by the looks around them."""
+        (before, after), (last, behind) = self._around(began), self._around(ended)
+        return last - after, behind - before
+
+    def _around(self, when: float) -> tuple[float, float]:
+        """Give the CPU time by the looks before and behind a time."""
+        earlier = [each.cpu for each in self.samples if each.time <= when]
+        later = [each.cpu for each in self.samples if each.time >= when]
+        return (earlier or [0.0])[-1], (later or [float("inf")])[0]
 
 
 def namespaces_of(pid: int) -> dict[str, str]:
@@ -121,18 +128,33 @@ def tcpdump(pid: int, port: int, file: Path) -> Iterator[None]:
         while "listening" not in running.stderr.readline():
             assert running.poll() is None
         yield
-        time.sleep(0.5)
+        port_of_last = subprocess.run(
+            ["nsenter", "-t", str(pid), "-n", sys.executable, "-c", _LAST, str(port)],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        until(lambda: f".{port_of_last} > " in _listed(file), "tcpdump has written what came before")
         running.terminate()
         assert "0 packets dropped by kernel" in running.stderr.read()
 
 
+_LAST = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+    print(connection.getsockname()[1])
+"""
+"""Connects, and prints from which port: packets that come behind all others."""
+
+
+def _listed(file: Path) -> str:
+    """Give what tcpdump says of a file that it may still be writing."""
+    command = ["tcpdump", "-nn", "-q", "-tt", "-r", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 def payload_between(file: Path, began: float, ended: float) -> int:
     """Count the TCP payload in a capture between two times."""
-    lines = subprocess.run(
-        ["tcpdump", "-nn", "-q", "-tt", "-r", str(file)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
     total = 0
-    for line in lines:
+    for line in _listed(file).splitlines():
         when, _, rest = line.partition(" ")
         if began <= float(when) <= ended:
             total += int(rest.rsplit(" ", 1)[1])

@@ -58,7 +58,7 @@ class Podmirror:
         self.process.send_signal(signal.SIGINT)
         return self.wait()
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Wait for its end, and give the exit code."""
         return self.process.wait(seconds)
 

@@ -34,7 +34,7 @@ def shop(
             if not k8s.is_sandbox:
                 until(lambda: is_counted(made), "the quota is counted")
         k8s.core.create_namespaced_pod(namespace, harmless_pod(k8s.app_image))
-        until(lambda: made.phase("app") == "Running", "the app runs")
+        made.until_listening("app")
         yield made
     finally:
         k8s.core.delete_namespace(namespace, grace_period_seconds=0)

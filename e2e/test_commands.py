@@ -73,7 +73,7 @@ def test_ones_own_agent_is_ended(k8s: E2ECluster, local_port: int, tmp_path: Pat
         terminated = {each.name: each.state for each in k8s.agents(pod)}[name].terminated
         return terminated is not None and "agents --clean" in terminated.message
 
-    until(ended, "the agent took leave", seconds=10)
+    until(ended, "the agent took leave", seconds=20)
 
 
 def test_jobs_that_have_ended_are_removed(k8s: E2ECluster) -> None:

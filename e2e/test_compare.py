@@ -15,6 +15,7 @@ from e2e.nodeview import namespaces_of, payload_between, pid_of, tcpdump, watchi
 from e2e.running import run
 from e2e.sessions import Podmirror
 from e2e.shops import HARMLESS, RESOURCES, UNPRIVILEGED, jobs, shop
+from tests.stopwatch import Stopwatch
 
 WEB = """
     import http.server
@@ -34,14 +35,16 @@ WEB = """
     class Server(http.server.ThreadingHTTPServer):
         request_queue_size = 128
 
-    Server(("", 8080), Handler).serve_forever()
+    server = Server(("", 8080), Handler)
+    print("the app listens", flush=True)
+    server.serve_forever()
 """
 SECONDS = 2
 LOAD = ("--load", "100", "--seconds", str(SECONDS))
-COMPARE_SECONDS = 120.0
+COMPARE_SECONDS = 240.0
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(500)
 
 
 @contextmanager
@@ -64,7 +67,7 @@ def web(k8s: E2ECluster, name: str, **spec: object) -> Iterator[str]:
         **spec,
     }
     k8s.core.create_namespaced_pod(k8s.namespace, {"metadata": {"name": name}, "spec": body})
-    until(lambda: k8s.phase(name) == "Running", f"pod {name} runs")
+    k8s.until_listening(name)
     try:
         yield marker
     finally:
@@ -94,7 +97,8 @@ def runs_of(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_both_columns_are_filled_and_two_comparisons_agree(k8s: E2ECluster, site: str) -> None:
-    first, second = (compare(k8s, "site", *LOAD, "--runs", "2") for _ in range(2))
+    with Stopwatch() as comparing:
+        first, second = (compare(k8s, "site", *LOAD, "--runs", "2") for _ in range(2))
 
     for found in (first, second):
         assert [column["mode"] for column in found["columns"]] == ["ephemeral", "job"]
@@ -108,16 +112,15 @@ def test_both_columns_are_filled_and_two_comparisons_agree(k8s: E2ECluster, site
             assert fidelity["ledger"]["lost_bytes"] == 0
             assert fidelity["ledger"]["delivered_bytes"] >= during["sent_bytes"]
             assert not during["errors"]
-            assert 0 < min(fidelity["latencies"]) < 1
+            assert 0 < min(fidelity["latencies"]) < 1 + comparing.held_up
         assert "Neither lost anything." in found["verdict"]
         overlap = _overlap(*(column["medians"]["start"] for column in found["columns"]))
         assert any("cannot tell which of them starts sooner" in each for each in found["verdict"]) is overlap
     for one, other in zip(first["columns"], second["columns"], strict=True):
         starts = [column["medians"]["start"] for column in (one, other)]
         apart = abs(starts[0]["median"] - starts[1]["median"])
-        assert _overlap(*starts) or apart < 2.0, (
-            starts
-        )  # two runs each, on a machine that may do other things
+        # Two runs each, on a machine that may do other things.
+        assert _overlap(*starts) or apart < 2.0 + comparing.held_up, starts
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> bool:
@@ -141,7 +144,8 @@ def test_each_ephemeral_run_leaves_one_entry_and_a_job_none(k8s: E2ECluster, sit
 
 
 def test_start_times_agree_with_the_api_servers_own(k8s: E2ECluster, site: str) -> None:
-    found = compare(k8s, "site", *LOAD, "--runs", "1")
+    with Stopwatch() as comparing:
+        found = compare(k8s, "site", *LOAD, "--runs", "1")
 
     for each in runs_of(found):
         started = {
@@ -154,7 +158,8 @@ def test_start_times_agree_with_the_api_servers_own(k8s: E2ECluster, site: str) 
             moment += taken
             reason = {"pulled": "Pulled", "started": "Started"}.get(name)
             if reason is not None:  # the API server knows whole seconds
-                assert -0.2 <= moment - started[reason] <= 5.0, (each["mode"], name, moment - started[reason])
+                late = moment - started[reason]
+                assert -0.2 <= late <= 5.0 + comparing.held_up, (each["mode"], name, late)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("tcpdump"), reason="takes root and tcpdump")
@@ -164,7 +169,7 @@ def test_bytes_agree_with_tcpdump(k8s: E2ECluster, site: str, tmp_path: Path) ->
         pytest.skip("the node is another machine")
     file = tmp_path / "site.pcap"
 
-    with tcpdump(pid, 8080, file):
+    with tcpdump(pid, 8080, file), Stopwatch() as comparing:
         found = compare(k8s, "site", *LOAD, "--runs", "1")
 
     for each in runs_of(found):
@@ -177,7 +182,8 @@ def test_bytes_agree_with_tcpdump(k8s: E2ECluster, site: str, tmp_path: Path) ->
         ended = cost["began"] + cost["seconds"]
         captured = payload_between(file, subscribed, ended)
         request = during["sent_bytes"] / (len(during["latencies"]) or 1)
-        assert abs(captured - cost["seen_bytes"]) <= 5 * request, "those on their way at the subscription"
+        on_their_way = 5 + 100 * comparing.held_up  # at the subscription
+        assert abs(captured - cost["seen_bytes"]) <= on_their_way * request
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
@@ -192,8 +198,8 @@ def test_cost_and_namespaces_agree_with_the_nodes(k8s: E2ECluster, site: str) ->
     for each in runs_of(found):
         node, cost = seen[each["agent"]], each["cost"]
         assert each["namespaces"] == node.namespaces
-        measured = node.cpu_between(cost["began"], cost["began"] + cost["seconds"])
-        assert abs(cost["cpu"] - measured) <= 0.05 + 0.25 * measured, (cost["cpu"], measured)
+        least, most = node.cpu_between(cost["began"], cost["began"] + cost["seconds"])
+        assert least - 0.05 <= cost["cpu"] <= most + 0.05, (least, cost["cpu"], most)
         assert abs(cost["memory"] - max(each.memory for each in node.samples)) < 8 << 20
         charged = cost["limits"].get("cgroup.memory.current")
         seen_charged = [each.charged for each in node.samples if each.charged is not None]
@@ -283,7 +289,6 @@ def test_ctrl_c_leaves_nothing_but_the_entry(k8s: E2ECluster, site: str) -> None
     until(
         lambda: all(each.state.terminated for each in k8s.agents("site")),
         "no agent runs any more",
-        seconds=10,
     )
 
 

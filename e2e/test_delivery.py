@@ -74,7 +74,9 @@ LINES_APP = """
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
 
-    Server(("", 8080), Handler).serve_forever()
+    server = Server(("", 8080), Handler)
+    print("the app listens", flush=True)
+    server.serve_forever()
 """
 """Sends every line back."""
 

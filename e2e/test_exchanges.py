@@ -19,7 +19,7 @@ def test_json_lines_hold_each_exchange_with_its_answer(k8s: E2ECluster) -> None:
     with inspect(k8s, "-o", "jsonl") as podmirror:
         podmirror.until_said("watching port 8080")
         drive(k8s, "client-jsonl", SEED, REQUESTS)
-        until(lambda: podmirror.out.count("\n") >= REQUESTS, "every exchange is shown", seconds=20)
+        until(lambda: podmirror.out.count("\n") >= REQUESTS, "every exchange is shown")
         assert podmirror.interrupt() == 0
         shown = [json.loads(line) for line in podmirror.out.splitlines()]
 

@@ -83,9 +83,9 @@ class Watched:
         os.kill(pid, signal.SIGSTOP)
         try:
             self._k8s.run_pod(flood, FLOOD, self.host, str(FLOODS))
-            until(lambda: self._k8s.phase(flood) == "Succeeded", "the flood is over", seconds=10)
+            until(lambda: self._k8s.phase(flood) == "Succeeded", "the flood is over")
             heard = self.sent
-            until(lambda: self.sent > heard + UNHEARD, "more was sent while the ring is full", seconds=3)
+            until(lambda: self.sent > heard + UNHEARD, "more was sent while the ring is full")
         finally:
             os.kill(pid, signal.SIGCONT)
         return self.sent

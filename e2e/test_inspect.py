@@ -16,7 +16,7 @@ def test_every_connection_of_a_port_is_told_with_its_size(k8s: E2ECluster) -> No
 
         drive(k8s, "client-inspect", 4, REQUESTS)
 
-        until(lambda: podmirror.out.count("\n") >= REQUESTS // 3, "every connection is told", seconds=20)
+        until(lambda: podmirror.out.count("\n") >= REQUESTS // 3, "every connection is told")
         assert podmirror.interrupt() == 0
         assert "nothing was lost" in podmirror.err
         lines = [json.loads(line) for line in podmirror.out.splitlines()]
@@ -37,5 +37,5 @@ def test_without_a_port_all_connections_are_told(k8s: E2ECluster) -> None:
 
         drive(k8s, "client-inspect-all", 5, 3)
 
-        until(lambda: ":8080" in podmirror.out, "the connection is told", seconds=20)
+        until(lambda: ":8080" in podmirror.out, "the connection is told")
         assert podmirror.interrupt() == 0

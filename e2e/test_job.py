@@ -8,12 +8,13 @@ from kubernetes import client
 
 from e2e.agentprocesses import agent_of
 from e2e.bodies import drive, expected, received
-from e2e.cluster import APP, LOCAL, E2ECluster, code, until
+from e2e.cluster import LOCAL, E2ECluster, code, until
 from e2e.sessions import Podmirror
 from e2e.shops import jobs, shop
+from e2e.workloads import MORTAL, end_app
 
 REQUESTS = 1000
-GONE_SECONDS = 20.0
+GONE_SECONDS = 60.0
 """For Kubernetes to delete a Job's pod: the agent itself ends at once."""
 
 
@@ -33,7 +34,7 @@ def test_either_kind_of_agent_delivers_every_request(k8s: E2ECluster, local_port
 
         drive(k8s, f"client-{kind}", 7, REQUESTS)
 
-        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived", seconds=30)
+        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived")
         assert received(podmirror.out) == expected(7, REQUESTS)
         podmirror.interrupt()
         assert "Nothing was lost." in podmirror.err
@@ -64,7 +65,6 @@ def test_a_killed_layer_leaves_a_job_that_ends_by_itself(k8s: E2ECluster, local_
 
 
 def test_a_container_that_starts_anew_is_mirrored_on(k8s: E2ECluster, local_port: int) -> None:
-    mortal = f"import os, threading\nthreading.Timer(10, os._exit, [1]).start()\n{code(APP)}"
     k8s.core.create_namespaced_pod(
         k8s.namespace,
         {
@@ -76,18 +76,19 @@ def test_a_container_that_starts_anew_is_mirrored_on(k8s: E2ECluster, local_port
                         "name": "mortal",
                         "image": k8s.app_image,
                         "imagePullPolicy": "IfNotPresent",
-                        "command": ["python3", "-c", mortal],
+                        "command": ["python3", "-c", code(MORTAL)],
                     }
                 ],
             },
         },
     )
-    until(lambda: k8s.phase("mortal") == "Running", "the app runs")
+    k8s.until_listening("mortal")
     arguments = ["exec", *k8s.session_arguments("pod/mortal"), "--agent", "job", "-p", f"8080:{local_port}"]
     with Podmirror(k8s, *arguments, "--", sys.executable, "-c", code(LOCAL), str(local_port)) as podmirror:
         podmirror.until_said("subscribed: port 8080")
-        until(lambda: has_started_anew(k8s, "mortal"), "the app has started anew")
         address = k8s.core.read_namespaced_pod("mortal", k8s.namespace).status.pod_ip
+        end_app(k8s, "end-mortal", address, "/badly")
+        until(lambda: has_started_anew(k8s, "mortal"), "the app has started anew")
 
         drive(k8s, "client-mortal", 5, 20, host=address)
 
@@ -98,8 +99,9 @@ def test_a_container_that_starts_anew_is_mirrored_on(k8s: E2ECluster, local_port
 
 
 def has_started_anew(k8s: E2ECluster, pod: str) -> bool:
-    (status,) = k8s.core.read_namespaced_pod(pod, k8s.namespace).status.container_statuses
-    return status.restart_count > 0 and status.state.running is not None
+    found = k8s.core.read_namespaced_pod(pod, k8s.namespace)
+    (status,) = found.status.container_statuses
+    return status.restart_count > 0 and status.state.running is not None and k8s.listens(found)
 
 
 def test_a_job_may_be_privileged(k8s: E2ECluster, local_port: int) -> None:

@@ -27,7 +27,7 @@ def test_exec_delivers_every_request_to_the_command(k8s: E2ECluster, local_port:
 
         drive(k8s, "client-exec", 1, REQUESTS)
 
-        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived", seconds=20)
+        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived")
         assert received(podmirror.out) == expected(1, REQUESTS)
         code_of_interrupted_python = 130
         assert podmirror.interrupt() == code_of_interrupted_python
@@ -44,7 +44,7 @@ def test_exec_finds_the_port_that_the_command_listens_on(k8s: E2ECluster, local_
 
         drive(k8s, "client-found", 2, 9)
 
-        until(lambda: len(received(podmirror.out)) == 9, "all requests have arrived", seconds=20)
+        until(lambda: len(received(podmirror.out)) == 9, "all requests have arrived")
         podmirror.interrupt()
 
 

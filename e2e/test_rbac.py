@@ -53,7 +53,7 @@ def test_the_permissions_are_printed_for_whoever_asks(dev: User) -> None:
 
 def test_an_ephemeral_agent_works_with_what_is_printed(dev: User, local_port: int) -> None:
     dev.apply(printed(dev, "ephemeral"))
-    until(lambda: diagnosis(dev)["ephemeral, NET_RAW added"]["works"], "the permissions hold", seconds=10)
+    until(lambda: diagnosis(dev)["ephemeral, NET_RAW added"]["works"], "the permissions hold")
 
     arguments = ["mirror", *dev.cluster.session_arguments(TARGET), "-p", f"8080:{local_port}"]
     with Podmirror(dev.cluster, *arguments) as podmirror:
@@ -74,7 +74,7 @@ def test_doctor_names_every_rule_that_is_missing(dev: User, agent: str) -> None:
             missing = {(each["resource"], each["verb"]) for each in diagnosis(dev)[mode]["missing"]}
             return missing == removed
 
-        until(named, f"doctor names {removed} and nothing else", seconds=10)
+        until(named, f"doctor names {removed} and nothing else")
 
 
 def test_a_quota_is_suspected_within_five_seconds_by_whoever_may_not_read_events(
@@ -89,7 +89,7 @@ def test_a_quota_is_suspected_within_five_seconds_by_whoever_may_not_read_events
             without=next(number for number, rule in enumerate(rules) if "events" in rule["resources"]),
         )
         options = ["--agent", "job", "-p", "8080:3999"]
-        until(lambda: may_create_jobs(dev), "the permissions hold", seconds=10)
+        until(lambda: may_create_jobs(dev), "the permissions hold")
 
         said = refusal(dev.cluster, "mirror", *dev.cluster.session_arguments("pod/app"), *options)
 
@@ -111,4 +111,4 @@ def test_what_doctor_says_to_apply_makes_it_work(dev: User) -> None:
 
     dev.apply(before["apply"])
 
-    until(lambda: diagnosis(dev)["job"]["works"], "the Job may be created", seconds=10)
+    until(lambda: diagnosis(dev)["job"]["works"], "the Job may be created")

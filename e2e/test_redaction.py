@@ -37,7 +37,7 @@ def test_no_format_holds_a_token(k8s: E2ECluster, tmp_path: Path, output: str) -
     with Podmirror(k8s, "inspect", *arguments, "-w", str(packets)) as podmirror:
         podmirror.until_said("watching port 8080")
         request(k8s, f"client-token-{output}")
-        until(lambda: "connection" in podmirror.out or "/29" in podmirror.out, "all is told", seconds=20)
+        until(lambda: "connection" in podmirror.out or "/29" in podmirror.out, "all is told")
         assert podmirror.interrupt() == 0
         shown = podmirror.out
 
@@ -58,7 +58,7 @@ def test_what_is_not_selected_does_not_cross_the_tunnel(k8s: E2ECluster) -> None
     with Podmirror(k8s, "inspect", *arguments) as podmirror:
         podmirror.until_said("watching port 8080")
         request(k8s, "client-selected")
-        until(lambda: podmirror.out.count("\n") >= 10, "the selected are shown", seconds=20)
+        until(lambda: podmirror.out.count("\n") >= 10, "the selected are shown")
         assert podmirror.interrupt() == 0
         assert "left out: 20 exchanges were not selected" in podmirror.err
         shown = [json.loads(line) for line in podmirror.out.splitlines()]

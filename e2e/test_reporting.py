@@ -96,7 +96,7 @@ def test_figures_are_told_while_it_runs(k8s: E2ECluster, local_port: int, tmp_pa
         podmirror.until_said(f"delivered: {REQUESTS // 3} connections (0 open), ")
         lines = podmirror.err.count("podmirror: now: ")
         assert podmirror.interrupt() == 0
-        assert podmirror.err.count("podmirror: now: ") == lines + 1
+        assert podmirror.err.count("podmirror: now: ") > lines
         delivered = json.loads(ledger.read_text())["delivered_bytes"]
         *_, last = [said for said in podmirror.err.splitlines() if "podmirror: now: " in said]
         assert f"(0 open), {delivered / 1000:,.1f} kB; lost: 0 connections, 0 B; agent: " in last

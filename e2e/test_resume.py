@@ -37,7 +37,7 @@ def test_a_session_survives_a_restart_of_the_api_server(
         until(lambda: k8s.phase("client-resume") == "Succeeded", "the client is done")
         assert json.loads(k8s.log("client-resume")) == {"sent": REQUESTS, "failed": 0}
         with suppress(AssertionError):  # the ledger says why not
-            until(lambda: len(podmirror.out.splitlines()) >= REQUESTS, "all have arrived", seconds=20)
+            until(lambda: len(podmirror.out.splitlines()) >= REQUESTS, "all have arrived")
         podmirror.interrupt()
         assert "Nothing was lost." in podmirror.err, podmirror.err
 

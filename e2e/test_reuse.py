@@ -35,7 +35,7 @@ def test_the_agent_of_a_killed_layer_is_used_again(k8s: E2ECluster, local_port: 
         assert len(k8s.agents(pod)) == entries
         assert again.interrupt() == 0
 
-    until(lambda: not running_agents(k8s, pod), "the agent has ended, whoever it waited for", seconds=5)
+    until(lambda: not running_agents(k8s, pod), "the agent has ended, whoever it waited for", seconds=20)
 
 
 def test_two_sessions_share_an_agent(k8s: E2ECluster, local_port: int) -> None:
@@ -53,4 +53,4 @@ def test_two_sessions_share_an_agent(k8s: E2ECluster, local_port: int) -> None:
             assert running_agents(k8s, pod) == [name]
             assert second.interrupt() == 0
 
-    until(lambda: not running_agents(k8s, pod), "the agent has ended", seconds=5)
+    until(lambda: not running_agents(k8s, pod), "the agent has ended", seconds=20)

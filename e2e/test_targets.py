@@ -8,8 +8,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from e2e.cluster import APP, CLIENT, LOCAL, E2ECluster, code, until
+from e2e.running import refusal
 from e2e.sessions import Podmirror
-from e2e.test_lifecycle import refusal
 from e2e.test_mirror import expected, received
 from e2e.workloads import container, create, replicated, template
 
@@ -27,7 +27,7 @@ def check_delivery(k8s: E2ECluster, target: str, app: str, local_port: int, seed
         podmirror.until_said("subscribed: port 8080")
         host = k8s.ready_pods(app)[0].status.pod_ip
         k8s.run_pod(f"client-{seed}", CLIENT, host, str(REQUESTS), "0", str(seed))
-        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived", seconds=30)
+        until(lambda: len(received(podmirror.out)) == REQUESTS, "all requests have arrived")
         assert received(podmirror.out) == expected(seed, REQUESTS)
         podmirror.interrupt()
         return podmirror.err
@@ -93,7 +93,7 @@ def test_services_that_have_no_pods(k8s: E2ECluster, spec: dict[str, object], wo
     name = "external" if "type" in spec else "manual"
     create(k8s, "Service", name, spec)
 
-    said = refusal(k8s, "mirror", *k8s.session_arguments(f"service/{name}"), "-p", "80:3999", seconds=5)
+    said = refusal(k8s, "mirror", *k8s.session_arguments(f"service/{name}"), "-p", "80:3999")
     assert words in said
 
 
@@ -110,7 +110,7 @@ def test_services_that_have_no_pods(k8s: E2ECluster, spec: dict[str, object], wo
     ],
 )
 def test_what_is_not_there(k8s: E2ECluster, target: str, words: str) -> None:
-    said = refusal(k8s, "mirror", *k8s.session_arguments(target), "-p", "80:3999", seconds=10)
+    said = refusal(k8s, "mirror", *k8s.session_arguments(target), "-p", "80:3999")
     assert words in said
 
 
@@ -154,7 +154,7 @@ CRD = {
 def test_a_rollout_where_the_cluster_knows_none(k8s: E2ECluster) -> None:
     if not k8s.is_sandbox and _knows_rollouts(k8s):
         pytest.skip("this cluster knows rollouts")
-    said = refusal(k8s, "mirror", *k8s.session_arguments("rollout/web"), "-p", "80:3999", seconds=10)
+    said = refusal(k8s, "mirror", *k8s.session_arguments("rollout/web"), "-p", "80:3999")
     assert "this cluster does not know the resource rollouts.argoproj.io" in said
 
 
@@ -178,7 +178,7 @@ def test_a_rollout(k8s: E2ECluster, local_port: int) -> None:
         make("argoproj.io", "v1alpha1", k8s.namespace, "rollouts", rollout)
 
         check_delivery(k8s, "rollout/web", "app", local_port, 231)
-        said = refusal(k8s, "mirror", *k8s.session_arguments("rollout/nope"), "-p", "80:3999", seconds=10)
+        said = refusal(k8s, "mirror", *k8s.session_arguments("rollout/nope"), "-p", "80:3999")
         assert 'rollouts.argoproj.io "nope" not found' in said
     finally:
         extensions.delete_custom_resource_definition("rollouts.argoproj.io")

@@ -4,7 +4,7 @@ from typing import Any
 
 from kubernetes import utils
 
-from e2e.cluster import E2ECluster, code, until
+from e2e.cluster import APP, E2ECluster, code, until
 
 API_VERSIONS = {
     "Deployment": "apps/v1",
@@ -16,8 +16,34 @@ API_VERSIONS = {
     "Service": "v1",
     "Pod": "v1",
 }
-
 PROBE = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+
+MORTAL = APP.replace(
+    "def do_POST(self):",
+    """def do_DELETE(self):
+            import os
+            os._exit(0 if self.path == "/" else 1)
+
+        def do_POST(self):""",
+)
+"""The app that ends when it is told to: well at DELETE /, else badly."""
+
+END = """
+    import http.client, sys
+
+    try:
+        connection = http.client.HTTPConnection(sys.argv[1], 8080, timeout=10)
+        connection.request("DELETE", sys.argv[2])
+        connection.getresponse()
+    except OSError:
+        pass
+"""
+
+
+def end_app(k8s: E2ECluster, name: str, host: str, path: str = "/") -> None:
+    """Let a pod tell a mortal app to end."""
+    k8s.run_pod(name, END, host, path)
+    until(lambda: k8s.phase(name) == "Succeeded", f"{name} is done")
 
 
 def container(k8s: E2ECluster, program: str, name: str = "app", **more: object) -> dict[str, object]:

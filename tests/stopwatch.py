@@ -36,7 +36,12 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         """How long the block took, were it alone here."""
-        return self._took - max(self._pressure, self._late)
+        return self._took - self.held_up
+
+    @property
+    def held_up(self) -> float:
+        """Seconds of the block in which this machine kept work waiting."""
+        return max(self._pressure, self._late)
 
     def _tick(self) -> None:
         before = time.monotonic()

@@ -16,7 +16,6 @@ from tests.transfers import APP_PORT, Sent, Watch, converse, mirrored, serving
 pytestmark = [
     pytest.mark.namespaces,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(60),
 ]
 
 BODY_BYTES = 4 << 20

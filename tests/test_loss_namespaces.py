@@ -27,7 +27,6 @@ from tests.transfers import (
 pytestmark = [
     pytest.mark.namespaces,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(90),
 ]
 
 CONNECTIONS = 8

@@ -18,7 +18,6 @@ from tests.rawstage import Script, Stage, delivered, stage
 pytestmark = [
     pytest.mark.namespaces,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(60),
 ]
 
 families = pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])

@@ -21,7 +21,6 @@ from tests.rawstage import Stage, delivered, stage
 pytestmark = [
     pytest.mark.namespaces,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(90),
 ]
 
 SIZE = 48

@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.skipif(shutil.which("tcpdump") is None, reason="tcpdump is not installed"),
     pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
-    pytest.mark.timeout(90),
 ]
 
 CONNECTIONS, CONCURRENCY = 80, 8

@@ -32,7 +32,6 @@ from tests.wires import CUSTOMER_TAG, SERVICE_TAG, Roughness, Tag, rough_pair, t
 pytestmark = [
     pytest.mark.namespaces,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(90),
 ]
 
 BODY_BYTES = 64 << 20

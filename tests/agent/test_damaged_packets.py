@@ -19,7 +19,7 @@ from tests.agent.segments import EXTENSIONS
 CLIENT, POD, PORT = ("10.0.0.1", "2001:db8::1"), ("10.0.0.2", "2001:db8::2"), 80
 REQUEST, ANSWER = random.Random(1).randbytes(60), random.Random(2).randbytes(80)
 SECONDS = 20.0
-"""For all the cuts of one conversation: a thousand times what they take."""
+"""Of CPU time, for all the cuts of one conversation: a thousand times what they take."""
 
 Captured = list[tuple[bytes, int]]
 """What was captured of each packet, and how long it was on the wire."""
@@ -139,11 +139,11 @@ def test_the_whole_conversation_arrives(name: str) -> None:
 @each_conversation
 def test_one_packet_cut_at_every_place(name: str) -> None:
     captured = CONVERSATIONS[name]
-    due = time.monotonic() + SECONDS
+    due = time.process_time() + SECONDS
     for index, (packet, wire_length) in enumerate(captured):
         for length in range(len(packet)):
             check(reassemble([*captured[:index], (packet[:length], wire_length), *captured[index + 1 :]]))
-    assert time.monotonic() < due
+    assert time.process_time() < due
 
 
 @each_conversation
@@ -173,13 +173,13 @@ def test_the_capture_ends_anywhere(name: str) -> None:
 def test_any_byte_changed_of_the_headers(name: str) -> None:
     captured = CONVERSATIONS[name]
     chance = random.Random(name)
-    due = time.monotonic() + SECONDS
+    due = time.process_time() + SECONDS
     for index, (packet, wire_length) in enumerate(captured):
         for place in range(min(len(packet), 100)):
             for value in {0, 1, 0x7F, 0xFF, chance.randrange(256)}:
                 changed = packet[:place] + bytes([value]) + packet[place + 1 :]
                 reassemble([*captured[:index], (changed, wire_length), *captured[index + 1 :]])
-    assert time.monotonic() < due
+    assert time.process_time() < due
 
 
 @pytest.mark.parametrize("link", Link)

@@ -17,7 +17,7 @@ from podmirror_agent.packet import CapturedPacket, Way
 from podmirror_agent.segment import Link, Segment, decode
 from tests.agent import packets
 from tests.agent.recorder import Recorder
-from tests.namespaces import Namespaces
+from tests.namespaces import Namespaces, in_order
 
 pytestmark = pytest.mark.namespaces
 
@@ -74,8 +74,9 @@ def test_packets_of_a_tunnel_are_captured_from_their_ip_header_on(wire, tunnel):
     other = packets.ipv4("192.0.2.1", "192.0.2.2", packets.tcp(40000, 81, payload=b"of another port"))
     answer = packets.ipv4("192.0.2.1", "192.0.2.2", packets.tcp(80, 40000, payload=bytes(1000)))
 
-    for packet in (other, v4, v6, answer):
-        os.write(tunnel, packet)
+    with in_order():
+        for packet in (other, v4, v6, answer):
+            os.write(tunnel, packet)
     found = read(capture, wire, 3)
     capture.close()
 

@@ -124,7 +124,7 @@ def join(made: Namespaces) -> None:
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Let packets that this thread sends through a veth pair or a tun device keep their order: each processor queues its own."""
+    """Let packets that this thread sends through veth pairs and tun devices keep their order: each processor queues its own."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

@@ -22,7 +22,7 @@ from podmirror_wire.frames import Data, Gap, Omitted, Opened
 from podmirror_wire.values import Direction, Endpoint
 from tests.namespaces import CLIENT_V4, TARGET_ADDRESSES, why_not
 from tests.tcpdumps import Dump, from_target, tcpdumps
-from tests.transfers import APP_PORT, Sent, Told, mirrored, send, serving
+from tests.transfers import APP_PORT, LARGE_RING, Sent, Told, mirrored, send, serving
 from tests.wires import Roughness, rough_pair
 
 pytestmark = [
@@ -125,7 +125,7 @@ async def test_tshark_the_core_and_the_agent_agree(tmp_path: Path, offload: bool
             async with turn:
                 await asyncio.to_thread(send, made, TARGET_ADDRESSES[number % 2], sent, watch=agent.watch)
 
-        async with mirrored(made) as agent:
+        async with mirrored(made, *LARGE_RING) as agent:
             with tcpdumps(made, Dump(file, from_target(made, CLIENT_V4), expression="tcp")):
                 async with asyncio.TaskGroup() as group:
                     for number, sent in enumerate(plan):

@@ -26,7 +26,7 @@ from tests.namespaces import (
     namespaces,
     why_not,
 )
-from tests.transfers import APP_PORT, Mirrored, Sent, mirrored, serving, transfer
+from tests.transfers import APP_PORT, LARGE_RING, Mirrored, Sent, mirrored, serving, transfer
 from tests.wires import CUSTOMER_TAG, SERVICE_TAG, Roughness, Tag, rough_pair, tagged_pair
 
 pytestmark = [
@@ -75,7 +75,7 @@ async def check_transfer(made: Namespaces, address: str, sent: list[Sent]) -> Mi
     with serving(made):
         async with (
             await asyncio.start_server(serve, "127.0.0.1", 0, backlog=256) as local,
-            mirrored(made) as agent,
+            mirrored(made, *LARGE_RING) as agent,
         ):
             delivery = Delivery(ledger, agent.link.give_credit)
             delivery.map_port(APP_PORT, local.sockets[0].getsockname()[1])

@@ -25,9 +25,11 @@ from tests.streams import SocketStream
 
 APP_PORT, AGENT_PORT = 8080, 61_234
 CHUNK = 64 * 1024
-AHEAD = 1 << 20
+AHEAD = 128 * 1024
 """Bytes of each direction that a client may be ahead of what the agent has told: the agent's ring holds them, so that it loses
 nothing however long it gets no processor."""
+LARGE_RING = ("--ring", "128")
+"""Of 512 blocks, for many small packets that come slowly: then each takes up a block of its own."""
 
 NOWHERE = Endpoint("", 0)
 

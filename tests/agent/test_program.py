@@ -18,14 +18,14 @@ import pytest
 
 from podmirror_agent.program import EXIT_ENDED, EXIT_FAULT, EXIT_NOT_STARTED, main
 from podmirror_wire.frames import Closed, Data, Goodbye, Opened
-from podmirror_wire.handshake import new_secret, verifier_of
+from podmirror_wire.handshake import verifier_of
 from podmirror_wire.values import CloseReason, Direction
 from podmirror_wire.version import __version__
 from tests.agent.conversation import TestLayer
 from tests.namespaces import TARGET_ADDRESSES, Namespaces
 from tests.stopwatch import Stopwatch
 
-SECRET = new_secret()
+SECRET = bytes(range(32))
 VERIFIER = verifier_of(SECRET).hex()
 PORTS = (47_001, 47_002)
 DEADLINE_SECONDS = 15.0

@@ -16,13 +16,14 @@ pytestmark = [
 
 
 def test_an_interface_is_removed_and_made_anew_in_the_middle_of_a_body() -> None:
-    sent = Sent.planned(5, 4 << 20)
+    sent = Sent.planned(5, 16 << 20)
 
     async def run() -> None:
         with namespaces() as made, serving(made):
             async with mirrored(made) as agent:
-                sending = asyncio.create_task(transfer(made, TARGET_V4, [sent], rate=4e6))
-                await asyncio.sleep(0.4)
+                sending = asyncio.create_task(transfer(made, TARGET_V4, [sent], watch=agent.watch))
+                await agent.watch.until(lambda: max(agent.watch.reached.values(), default=0) > 1 << 20)
+                assert not sending.done()
                 ip("-n", made.target.name, "link", "delete", "eth0")
                 join(made)
                 await sending

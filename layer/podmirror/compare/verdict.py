@@ -93,13 +93,29 @@ def _missed(column: Column) -> bool:
     )
 
 
+def _went_elsewhere(*columns: Column) -> str:
+    """Say that none of our own requests came by, though they were answered; nothing if some did, or none were sent."""
+    runs = [run for column in columns for run in column.runs]
+    sent = [run for run in runs if run.fidelity.passed_requests and run.fidelity.arrived_requests == 0.0]
+    if not runs or len(sent) < len(runs) or any(run.fidelity.ledger.connections for run in runs):
+        return ""
+    return (
+        "None of our own requests came by in the pod, though they were answered: another network that this machine is in "
+        "may have the pod's address; leave that network, or compare from another machine."
+    )
+
+
 def _loss(column: Column) -> str:
+    if elsewhere := _went_elsewhere(column):
+        return elsewhere
     if _lost(column):
         return "It lost some of the traffic: see above."
     return "Not all of our own requests were delivered: see above." if _missed(column) else "It lost nothing."
 
 
 def _losses(ephemeral: Column, job: Column) -> str:
+    if elsewhere := _went_elsewhere(ephemeral, job):
+        return elsewhere
     lost = [column for column in (ephemeral, job) if _lost(column)]
     missed = [column for column in (ephemeral, job) if _missed(column)]
     if not lost and missed:

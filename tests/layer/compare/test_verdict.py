@@ -1,8 +1,11 @@
 import dataclasses
 
+import pytest
+
 from podmirror.compare.figures import Mode
 from podmirror.compare.spread import Unknown
 from podmirror.compare.verdict import summary, verdict
+from podmirror.forwarding import Outcome
 from tests.layer.compare.samples import both, comparison, run
 
 
@@ -104,6 +107,19 @@ def test_requests_of_our_own_that_did_not_arrive_are_no_nothing():
     assert "Not all of our own requests were delivered: see above." in said(
         comparison(job=[short], refusals=["no"])
     )
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_requests_of_which_none_came_by_went_elsewhere(alone):
+    runs = []
+    for mode in (Mode.EPHEMERAL, Mode.JOB):
+        of = run(mode).fidelity
+        runs.append(dataclasses.replace(run(mode), fidelity=dataclasses.replace(of, arrived_requests=0.0)))
+    compared = comparison(job=runs[1:], refusals=["no"]) if alone else comparison(runs[:1], runs[1:])
+
+    assert "None of our own requests came by in the pod" in said(compared)
+    runs[1].fidelity.ledger.outcomes[Outcome.WHOLE] = 1
+    assert "came by in the pod" not in said(compared)
 
 
 def test_a_target_that_restarted_is_told_of():

@@ -29,8 +29,9 @@ from podmirror_wire.frames import (
 )
 from podmirror_wire.values import CloseReason, Direction
 
-MAX_WAITING_BYTES = 4 << 20
-"""Per connection: a local process in a debugger may stop for a while and lose nothing of a request of some megabytes."""
+MAX_WAITING_BYTES = 12 << 20
+"""Per connection: all that was parked behind a hole (`stream.MAX_PARKED_BYTES`) comes at once when that is filled, and a local
+process in a debugger may stop for a while and lose nothing of a request of some megabytes."""
 
 HIGH_WATER_BYTES = 1 << 20
 """Encoded output that may be ready at a time: several round trips of a fast tunnel."""

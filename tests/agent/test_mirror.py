@@ -169,6 +169,19 @@ def test_ledger_counts_what_was_seen_and_lost(stage, talk):
     }
 
 
+def test_what_waited_behind_a_hole_comes_whole_when_that_is_filled(stage, talk):
+    """Six MiB, as much as Linux's largest default receive buffer holds."""
+    session = stage.session(80, window=str(64 << 20))
+    missing = talk.handshake(), talk.says(b"first")
+    behind = [talk.says(bytes([number]) * 65_000) for number in range(96)]
+
+    stage.see(*missing[0], *behind, missing[1])
+
+    told = [frame for frame in stage.frames(session) if isinstance(frame, Data)]
+    assert b"".join(frame.payload for frame in told) == b"first" + b"".join(each.payload for each in behind)
+    assert stage.counts(session)["cut_connections"] == 0
+
+
 def test_ledger_counts_what_was_cut(talk):
     stage = Stage(budget=2 * CONNECTION_BYTES)
     session = stage.session(80, window="1")

@@ -221,7 +221,7 @@ def test_budget_that_others_use_up_cuts_without_end():
 
 
 def test_limits_have_their_reasons():
-    assert (MAX_WAITING_BYTES, HIGH_WATER_BYTES) == (4 << 20, 1 << 20)
+    assert (MAX_WAITING_BYTES, HIGH_WATER_BYTES) == (12 << 20, 1 << 20)
 
 
 # Bytes that nobody asked for.

@@ -22,11 +22,13 @@ def pacing() -> Pacing:
 
 
 def test_blocks_of_a_busy_capture_are_taken_some_at_a_time(pacing):
-    assert pacing.pause_after(BUSY, MILLISECOND) == PAUSE_SECONDS
+    assert pacing.pause_after(BUSY, MILLISECOND) == 0  # it may be a burst
+    assert pacing.pause_after(BUSY, 2 * MILLISECOND) == PAUSE_SECONDS
 
 
 def test_pace_is_kept_for_as_long_as_the_rate_is(pacing):
-    now = 0.0
+    now = MILLISECOND
+    pacing.pause_after(BUSY, now)
     for _ in range(10):
         now += 4 * MILLISECOND
         assert pacing.pause_after(4 * BUSY, now) == PAUSE_SECONDS
@@ -38,7 +40,8 @@ def test_a_burst_after_silence_is_taken_at_once(pacing):
 
 
 def test_who_is_behind_does_not_wait(pacing):
-    assert pacing.pause_after(MOST_BYTES, MILLISECOND) == 0
+    pacing.pause_after(MOST_BYTES, MILLISECOND)
+    assert pacing.pause_after(MOST_BYTES, 2 * MILLISECOND) == 0
 
 
 class Source:
@@ -83,7 +86,7 @@ async def read_all(source: Source, *, pause: float = 0.0) -> list[float]:
 async def test_a_busy_capture_is_left_alone_between_two_looks():
     between = await read_all(Source(*[MOST_BYTES - 1] * 4, *[0] * 20))
 
-    assert all(each >= PAUSE_SECONDS for each in between[:4])
+    assert all(each >= PAUSE_SECONDS for each in between[1:4])
     assert min(between[4:]) < PAUSE_SECONDS
 
 

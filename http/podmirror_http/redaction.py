@@ -122,10 +122,12 @@ def _compiled(pattern: str) -> Pattern:
 
     options = re2.Options()
     options.log_errors = False
+    # Of bytes: what is not UTF-8 would match nothing, not even `[^&]`, and a secret would be replaced up to there only.
+    options.encoding = re2.Options.Encoding.LATIN1
     try:
         compiled: Pattern = re2.compile(pattern.encode(), options)
     except re2.error as error:
-        why = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        why = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
         raise BadRules(
             f"the pattern {pattern!r} cannot be read: {why}; patterns are RE2's, "
             "which has no look-around and no back-references"

@@ -116,6 +116,15 @@ def test_a_pattern_is_replaced():
     assert b"4111" not in redacted
 
 
+def test_a_pattern_matches_bytes_that_are_no_text():
+    redaction = body("re:card=([^&]+)")
+    redaction.receive_content(b"card=4111\xe91111&b=2")
+
+    (redacted,) = redaction.receive_end()
+    assert redacted.endswith(b"&b=2")
+    assert b"1111" not in redacted
+
+
 def test_no_pattern_takes_more_than_linear_time():
     redaction = body(r"re:(a+)+b|(a|a)*c")
     content = b"a" * 100_000

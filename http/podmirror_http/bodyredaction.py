@@ -163,9 +163,11 @@ class BodyRedaction:
 
     def _before_matches(self, text: bytes, end: int) -> int:
         """Give the last place up to that end that cuts through nothing that is to be replaced."""
+        if end == len(text):
+            return end
         places = [*(found.span() for found in BEARER.finditer(text)), *self._echoes.find(text)]
         before = -1
-        while end not in (before, len(text)):
+        while end != before:
             before = end
             for start, place_end in places:
                 if start < end < place_end:

@@ -313,7 +313,7 @@ class Mirror:
             self._connections.kept,
             any(each.packets.wants_tcp for each in self._feeds),
             any(each.packets.wants_tcp and each.wants_every_packet for each in self._feeds),
-            bool(self._feeds),
+            any(each.wants_packet(Undecoded.NOT_TCP) for each in self._feeds),
             next((each.packets.expression for each in self._sessions if each.subscriptions), ""),
         )
         self._connections.subscribe(ports)

@@ -180,11 +180,13 @@ class Session:
             return self.packets.mode is PacketMode.OTHERS or self.wants_every_packet
         if not self.packets.wants_tcp or not isinstance(decoded, Segment):
             return self.packets.wants_tcp
-        source = endpoint((decoded.source, decoded.source_port))
-        destination = endpoint((decoded.destination, decoded.destination_port))
-        return (
-            self.request_for(source.port) is not None or self.request_for(destination.port) is not None
-        ) and in_sample(source, destination, self._sample)
+        ports = (decoded.source_port, decoded.destination_port)
+        if all(self.request_for(port) is None for port in ports):
+            return False
+        if self._sample >= 1:
+            return True  # of every packet it is too much to write its addresses
+        source, destination = (decoded.source, ports[0]), (decoded.destination, ports[1])
+        return in_sample(endpoint(source), endpoint(destination), self._sample)
 
     def count_sampled_out(self) -> None:
         """Count a connection that is not."""

@@ -152,6 +152,7 @@ def test_ports_choose_packets_too(stage, mode):
     assert [each.packet for each in sent(stage.frames(session))] == [bytes(each.packet) for each in wanted]
     assert stage.mirror.interest.packets
     assert not stage.mirror.interest.everything
+    assert not stage.mirror.interest.others
 
 
 def test_beside_ports_a_filter_names_what_is_not_tcp(stage):
@@ -205,6 +206,7 @@ def test_others_are_packets_that_are_not_tcp(stage):
 
     (cut,) = sent(stage.frames(session))
     assert cut.packet == DNS[:42]
+    assert stage.mirror.interest.others
 
 
 def test_sessions_get_what_each_wants(stage):

@@ -135,8 +135,8 @@ class PacketFiles:
         self._earlier_packets = 0
         self._since = 0.0
         """When the file's first packet came, monotonic seconds."""
-        self._first_pod_time = 0
-        """When it was captured, which a file that is read has its own pace for."""
+        self._first_pod_times: dict[str, int] = {}
+        """When the file's first packet of each pod was captured: a file that is read has a pace of its own, a pod a clock."""
         self._file: BlockFile | None = None
         try:
             self._begin()
@@ -181,11 +181,12 @@ class PacketFiles:
         Raises:
             OutputLost: Nothing can be written any more.
         """
-        if self._is_full(len(packet.packet), now, packet.pod_time):
+        first = self._first_pod_times.setdefault(pod, packet.pod_time)
+        if self._is_full(len(packet.packet), max(now - self._since, (packet.pod_time - first) / 1e9)):
             self._end()
         file = self._file or self._begin()
         if not self._section.packets:
-            self._since, self._first_pod_time = now, packet.pod_time
+            self._since, self._first_pod_times = now, {pod: packet.pod_time}
         file.append(self._section.receive_packet(pod, packet, missing))
 
     def tick(self, now: float) -> None:
@@ -194,7 +195,7 @@ class PacketFiles:
         Raises:
             OutputLost: Nothing can be written any more.
         """
-        if self._is_full(0, now, self._first_pod_time):
+        if self._is_full(0, now - self._since):
             self._end()
         elif self._file is not None:
             self._file.flush()
@@ -208,14 +209,13 @@ class PacketFiles:
         if self._file is not None and not self._file.failed:
             self._end()
 
-    def _is_full(self, more: int, now: float, pod_time: int) -> bool:
-        """Whether the file ends before the next packet, of so many bytes and that time; one without a packet does not."""
+    def _is_full(self, more: int, age: float) -> bool:
+        """Whether the file, so many seconds old, ends before the next packet, of so many bytes; without one it does not."""
         rotation = self._rotation
         if self._file is None or not self._section.packets:
             return False
         if rotation.size is not None and more and self._file.size + more + _ROOM_BYTES > rotation.size:
             return True
-        age = max(now - self._since, (pod_time - self._first_pod_time) / 1e9)
         return rotation.seconds is not None and age >= rotation.seconds
 
     def _begin(self) -> BlockFile:

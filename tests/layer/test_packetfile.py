@@ -89,6 +89,17 @@ async def test_files_of_a_time_of_a_capture_that_is_read_at_once(tmp_path):
     assert [len(fields(path, "frame.number")) for path in sorted(tmp_path.iterdir())] == [3, 2, 1]
 
 
+async def test_pods_whose_clocks_differ_share_the_files_of_a_time(tmp_path):
+    made = files(tmp_path / "a.pcapng", seconds=10)
+    made.receive_interface("ahead", ETH0)
+    for second in range(3):
+        for pod, clock in (("web", second), ("ahead", second + 60)):
+            made.receive_packet(pod, replace(packet(), pod_time=clock * 10**9), float(second))
+    await made.close()
+
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @needs_tshark
 async def test_only_the_latest_files_stay(tmp_path):
     made = files(tmp_path / "a.pcapng", size=1000, keep=2)

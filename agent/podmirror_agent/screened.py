@@ -12,6 +12,7 @@ not even what the reading itself holds can be had, the connection is left out to
 from collections import deque
 
 from podmirror_agent.budget import OVERHEAD_BYTES
+from podmirror_agent.pending import Pending, Verdict
 from podmirror_agent.terms import Stamped, Terms
 from podmirror_http.bodyredaction import BodyRedaction, Passed
 from podmirror_http.echoes import Echoes
@@ -38,32 +39,6 @@ READER_BYTES = 4096
 """What reading a connection costs besides what it holds, about."""
 
 
-class _Verdict:
-    """Whether an exchange is wanted; None while that is open."""
-
-    __slots__ = ("wanted",)
-
-    def __init__(self, *, wanted: bool | None) -> None:
-        self.wanted = wanted
-
-
-class _Item:
-    """Bytes that wait, or a frame behind them."""
-
-    __slots__ = ("direction", "frame", "missing", "offset", "parts", "pod_time", "verdict")
-
-    def __init__(self, direction: Direction, offset: int, pod_time: int, verdict: _Verdict) -> None:
-        self.direction = direction
-        self.offset = offset
-        self.pod_time = pod_time
-        self.verdict = verdict
-        self.parts: Passed = []
-        """Bytes as they may go on, and numbers of those that may not."""
-        self.missing = 0
-        """Bytes behind those parts that are not decided."""
-        self.frame: Gap | Ended | Omitted | None = None
-
-
 class Screened:
     """One connection."""
 
@@ -71,15 +46,15 @@ class Screened:
         self._number = connection
         self._terms = terms
         self._reader: Conversation | None = Conversation(late, spans=True)
-        self._items: deque[_Item] = deque()
+        self._items: deque[Pending] = deque()
         self._offsets: dict[Direction, int] = {}
         """Of the next byte that the reader gives back."""
-        self._unknown = _Verdict(wanted=terms.selection is None)
+        self._unknown = Verdict(wanted=terms.selection is None)
         """Of bytes that are of no exchange."""
-        self._verdicts: dict[int, _Verdict] = {}
+        self._verdicts: dict[int, Verdict] = {}
         self._bodies: dict[Direction, tuple[int, BodyRedaction]] = {}
         """Bodies that are being redacted, with their exchange."""
-        self._undecided: dict[Direction, deque[_Item]] = {each: deque() for each in Direction}
+        self._undecided: dict[Direction, deque[Pending]] = {each: deque() for each in Direction}
         self._ends: dict[Direction, Ended] = {}
         """Of directions of which the reader still holds bytes."""
         self._left: dict[Direction, tuple[int, int, bool]] = {}
@@ -135,12 +110,12 @@ class Screened:
                 events = self._reader.receive_omitted(event.direction, event.length, self._now)
             self._take(events)
             missing = next((each for each in events if isinstance(each, BodyMissing)), None)
-            verdict = self._verdict(missing.exchange) if missing else _Verdict(wanted=True)
+            verdict = self._verdict(missing.exchange) if missing else Verdict(wanted=True)
         self._queue_frame(event, verdict)
         self._offsets[event.direction] = event.offset + event.length
 
-    def _queue_frame(self, frame: Omitted | Gap | Ended, verdict: _Verdict) -> None:
-        item = _Item(frame.direction, frame.offset, self._now, verdict)
+    def _queue_frame(self, frame: Omitted | Gap | Ended, verdict: Verdict) -> None:
+        item = Pending(frame.direction, frame.offset, self._now, verdict)
         item.frame = frame
         self._items.append(item)
 
@@ -161,7 +136,7 @@ class Screened:
             if (
                 self._offsets.get(direction, end.offset) >= end.offset
             ):  # else the reader holds what is before it
-                self._queue_frame(self._ends.pop(direction), _Verdict(wanted=True))
+                self._queue_frame(self._ends.pop(direction), Verdict(wanted=True))
 
     def _take_span(self, span: Span, following: Event | None) -> None:
         if isinstance(following, RequestBegan):
@@ -171,7 +146,7 @@ class Screened:
         direction = Direction(span.direction)
         offset = self._offsets[direction]
         self._offsets[direction] = offset + len(span.raw)
-        item = _Item(direction, offset, self._now, self._verdict(span.exchange))
+        item = Pending(direction, offset, self._now, self._verdict(span.exchange))
         if isinstance(following, RequestBegan | ResponseBegan) and span.part is Part.HEAD:
             item.pod_time = following.time
         self._queued += len(span.raw) + OVERHEAD_BYTES
@@ -233,12 +208,12 @@ class Screened:
 
     # Verdicts.
 
-    def _verdict(self, exchange: int) -> _Verdict:
+    def _verdict(self, exchange: int) -> Verdict:
         if not exchange:
             return self._unknown
         verdict = self._verdicts.get(exchange)
         if verdict is None:
-            verdict = self._verdicts[exchange] = _Verdict(wanted=None if self._terms.selection else True)
+            verdict = self._verdicts[exchange] = Verdict(wanted=None if self._terms.selection else True)
         return verdict
 
     def _forget_before(self, exchange: int) -> None:
@@ -296,7 +271,7 @@ class Screened:
             self._items.popleft()
         self._flush(everything=False)
 
-    def _send_parts(self, item: _Item) -> None:
+    def _send_parts(self, item: Pending) -> None:
         for part in item.parts:
             size = part if isinstance(part, int) else len(part)
             if item.verdict.wanted is False:
@@ -312,7 +287,7 @@ class Screened:
             self._queued -= size
         item.parts = []
 
-    def _send_data(self, item: _Item, payload: bytes) -> None:
+    def _send_data(self, item: Pending, payload: bytes) -> None:
         self._flush(everything=True)
         last = self._output[-1] if self._output else None
         if (

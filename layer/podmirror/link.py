@@ -11,8 +11,9 @@ other has not acknowledged, so that each goes on exactly behind what the other h
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Never, Protocol, TypeVar
+from typing import Never, TypeVar
 
+from podmirror.bytestream import ByteStream, receive_one, shake_hands
 from podmirror.clockreading import ClockReading
 from podmirror.errors import AgentLost, NotStarted, TunnelLost
 from podmirror.firstend import first_end
@@ -20,7 +21,6 @@ from podmirror.outgoing import Outgoing
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.errors import ProtocolError
 from podmirror_wire.frames import (
-    Accepted,
     AnyFrame,
     Closed,
     ConnectionFrame,
@@ -52,7 +52,6 @@ from podmirror_wire.frames import (
     Subscribed,
     Timed,
 )
-from podmirror_wire.handshake import LayerHandshake
 from podmirror_wire.values import CAPTURE_ENDED, CloseReason, Direction, GapReason
 
 PING_SECONDS = 5.0
@@ -95,19 +94,6 @@ SESSION_TOTALS = frozenset(
 
 
 Result = TypeVar("Result")
-
-
-class ByteStream(Protocol):
-    """What a link runs over. Both methods raise `TunnelLost` when the stream breaks."""
-
-    async def receive(self) -> bytes:
-        """Give the next bytes; none at all at the end of the stream."""
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes, waiting while the other side does not keep up."""
-
-    async def close(self) -> None:
-        """Let go of the stream."""
 
 
 class Link:
@@ -153,7 +139,7 @@ class Link:
             ProtocolError: Whoever is on the other side is not this session's agent.
             AgentLost: The stream ended.
         """
-        self._session = (await _shake_hands(self.stream, self._decoder, secret)).session
+        self._session = (await shake_hands(self.stream, self._decoder, secret)).session
 
     def ask_for_replay(self) -> None:
         """Have the agent keep what it sends until we have it; before the first subscription. Without, `resume` begins anew."""
@@ -171,12 +157,12 @@ class Link:
             AgentLost: The stream ended.
         """
         decoder = Decoder()
-        accepted = await _shake_hands(stream, decoder, secret)
+        accepted = await shake_hands(stream, decoder, secret)
         wish = Resume(self._session, self._decoder.received).encode()
         await stream.send(wish)
-        answer = await _receive_one(stream, decoder)
+        answer = await receive_one(stream, decoder)
         while not isinstance(answer, Resumed | Refused):  # what the new session says of itself
-            answer = await _receive_one(stream, decoder)
+            answer = await receive_one(stream, decoder)
         resumed = isinstance(answer, Resumed)
         if isinstance(answer, Resumed):
             self._outgoing.rewind(answer.received)
@@ -372,27 +358,6 @@ class Link:
         self.counts = ledger.counts | {name: ledger.counts[name] + count for name, count in earlier.items()}
         self.counted = time.monotonic()
         self._ledger_heard.set()
-
-
-async def _shake_hands(stream: ByteStream, decoder: Decoder, secret: bytes) -> Accepted:
-    """Carry the handshake through; what comes right behind it stays in the decoder, which counts from there."""
-    handshake = LayerHandshake(secret)
-    while handshake.accepted is None:
-        answer = handshake.receive_frame(await _receive_one(stream, decoder))
-        if answer is not None:
-            await stream.send(answer.encode())
-    decoder.received = 0
-    return handshake.accepted
-
-
-async def _receive_one(stream: ByteStream, decoder: Decoder) -> AnyFrame:
-    frame = decoder.receive_one()
-    while frame is None:
-        data = await stream.receive()
-        if not data:
-            raise TunnelLost("the agent closed the connection during the handshake")
-        frame = decoder.receive_one(data)
-    return frame
 
 
 def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:

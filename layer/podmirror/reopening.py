@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+from podmirror.bytestream import ByteStream
 from podmirror.errors import AgentLost, NobodyListens, NotStarted, TunnelLost
-from podmirror.link import ByteStream, Link
+from podmirror.link import Link
 from podmirror.progress import Progress
 from podmirror.verdict import counted
 from podmirror_wire.errors import ProtocolError

@@ -120,3 +120,11 @@ async def linked(
     async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.gather(link.authenticate(SECRET), agent.accept(*early))
     yield link, agent
+
+
+async def part(link: Link, agent: ScriptedAgent, running: "asyncio.Task[str]") -> None:
+    """End a conversation that goes well."""
+    link.say_goodbye("the test is over")
+    await agent.part()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await running == "as you wish"

@@ -203,13 +203,14 @@ class _Run:
                     await self._mirroring.subscribe(remote, local)
             if loop.time() > patience:
                 patience = float("inf")
-                self._tell_missing(subscribed, [named[remote] for remote in named.keys() - subscribed])
+                missing = (wanted | named.keys()) - subscribed
+                self._tell_missing(subscribed, [named.get(remote, remote) for remote in missing])
             await asyncio.sleep(POLL_SECONDS)
 
-    def _tell_missing(self, subscribed: set[int], named: list[int]) -> None:
+    def _tell_missing(self, subscribed: set[int], missing: list[int]) -> None:
         program = self._arguments[0]
-        if named:
-            ports = ", ".join(map(str, sorted(named)))
+        if missing and self._file is not None:
+            ports = ", ".join(map(str, sorted(missing)))
             self._progress.note(
                 f"{program} does not listen on {ports} yet; {self._file} is read when it does"
             )

@@ -113,7 +113,13 @@ async def test_named_ports_are_subscribed_before_the_command_starts(scene):
     assert scene.subscribed == [80, 81]
 
 
-async def test_a_file_begins_when_the_command_listens_on_the_named_port(scene, server, monkeypatch):
+@pytest.mark.parametrize(
+    ("pairs", "ports"),
+    [([PortPair(80, 1)], "1"), ([PortPair(80, 1), PortPair(2, None), PortPair(3, None)], "1, 2, 3")],
+)
+async def test_a_file_begins_when_the_command_listens_on_the_named_ports(
+    scene, server, monkeypatch, pairs, ports
+):
     monkeypatch.setattr(execute, "SILENT_SECONDS", 0)
     monkeypatch.setattr(
         execute, "open_source", lambda _, progress, join: scene.open_fleet(OPTIONS, progress, join)
@@ -122,7 +128,7 @@ async def test_a_file_begins_when_the_command_listens_on_the_named_port(scene, s
     progress = Progress("plain")
     monkeypatch.setattr(progress, "note", notes.append)
     mirroring = Mirroring(progress, ReportOptions(), on_gap="reset")
-    run = execute._Run(server.arguments(), [PortPair(80, 1)], progress, mirroring)
+    run = execute._Run(server.arguments(), pairs, progress, mirroring)
     running = asyncio.create_task(run_to_its_end(run.run(Reading("some.pcap"))))
     await until(lambda: server.port)
     await until(lambda: notes)
@@ -131,7 +137,7 @@ async def test_a_file_begins_when_the_command_listens_on_the_named_port(scene, s
         pass
 
     assert await running == 0
-    assert notes[0] == f"{sys.executable} does not listen on 1 yet; some.pcap is read when it does"
+    assert notes[0] == f"{sys.executable} does not listen on {ports} yet; some.pcap is read when it does"
     assert scene.subscribed == []
 
 

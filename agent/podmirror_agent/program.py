@@ -25,6 +25,7 @@ from podmirror_agent.mirror import Mirror
 from podmirror_agent.neighbour import NeighbourNotReached, call_in, network_namespace_of
 from podmirror_agent.privileges import drop_capabilities
 from podmirror_agent.server import Server, bind_first_free
+from podmirror_wire.values import TOLD_TO_END
 from podmirror_wire.version import __version__
 
 Examine = Callable[[int], dict[str, str]]
@@ -178,8 +179,8 @@ async def _serve(
         examine=lambda: examine(mirror.packets),
     )
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop, f"{number.name} was received")
+    for number, reason in ((signal.SIGTERM, TOLD_TO_END), (signal.SIGINT, "SIGINT was received")):
+        loop.add_signal_handler(number, server.stop, reason)
     form = "interpreted" if (fastpath.__file__ or "").endswith(".py") else "compiled"
     log.info("podmirror-agent %s (%s) listens on 127.0.0.1:%d", __version__, form, listener.getsockname()[1])
     return await server.serve(listener)

@@ -16,6 +16,7 @@ from podmirror_agent.filesource import FileSource
 from podmirror_agent.mirror import Mirror
 from podmirror_agent.program import DEFAULT_MEMORY, EXIT_ENDED, EXIT_NOT_STARTED, leave_reason
 from podmirror_agent.server import Server
+from podmirror_wire.values import TOLD_TO_END
 
 TTL_SECONDS = 10.0
 """For the layer that started it to connect, or after it was lost."""
@@ -65,7 +66,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     )
     source.on_end = server.stop
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, server.stop, "SIGTERM was received")
+    loop.add_signal_handler(signal.SIGTERM, server.stop, TOLD_TO_END)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the layer's, which says goodbye
     leave_reason(await server.serve(listener), EXIT_ENDED)
     return EXIT_ENDED

@@ -23,6 +23,7 @@ from podmirror.progress import Progress
 from podmirror.roster import PodView, Roster, newcomers
 from podmirror.session import SessionOptions
 from podmirror.verdict import counted
+from podmirror_wire.values import TOLD_TO_END
 
 if TYPE_CHECKING:
     from podmirror.kube.following import Following
@@ -42,9 +43,6 @@ SUCCESSOR_SECONDS = 10.0
 
 POLL_SECONDS = 0.5
 """Between two looks for what must come soon."""
-
-_TOLD_TO_END = "SIGTERM was received"
-"""An agent's goodbye when its container is ended, which the kubelet does when the pod goes away."""
 
 
 class Fleet:
@@ -317,7 +315,7 @@ class Fleet:
         A pod that completes or is evicted is told of by its status, which the kubelet writes when all of its containers ended.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (LEAVE_SECONDS if _TOLD_TO_END in str(error) else 0.0)
+        deadline = loop.time() + (LEAVE_SECONDS if TOLD_TO_END in str(error) else 0.0)
         while not await self._leaves(member) and loop.time() < deadline:  # noqa: ASYNC110  # the API server is asked
             await asyncio.sleep(POLL_SECONDS)
 

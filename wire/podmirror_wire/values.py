@@ -11,6 +11,9 @@ EVERY_PORT = 0
 CAPTURE_ENDED = "the capture file was read to its end"
 """Reason of the goodbye of an agent that read a file."""
 
+TOLD_TO_END = "SIGTERM was received"
+"""And of one that was told to end, as all of a pod's containers are when it goes away."""
+
 
 class Direction(IntEnum):
     """Which way bytes travel in a mirrored connection."""

@@ -119,7 +119,7 @@ class ConnectionTable:
         self._unopened.pop(connection.number, None)
 
     def bury(self, connection: Connection, until: float) -> None:
-        """Keep a connection that ended until that time, monotonic seconds; the times of successive calls must not fall."""
+        """Keep a connection that ended until that time, monotonic seconds; longer, if one before it is kept longer."""
         self.settle(connection)
         self._charge(connection, TOMBSTONE_BYTES)
         self._buried.append((until, connection))

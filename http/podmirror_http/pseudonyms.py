@@ -32,7 +32,7 @@ class Pattern(Protocol):
         """How many there are."""
 
     def finditer(self, text: bytes, /) -> Iterator[Found]:
-        """Find one match after another between two places."""
+        """Find one match after another."""
 
 
 class Pseudonyms:

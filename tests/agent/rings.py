@@ -11,7 +11,6 @@ MAC_OFFSET = 82
 """Where Linux begins Ethernet packets behind struct tpacket3_hdr and struct sockaddr_ll."""
 
 SIZE = 1 << 20
-_LOOPBACK = 1
 
 
 class Ring:

@@ -14,11 +14,3 @@ async def until(fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -
     while not fact():
         assert time.monotonic() < deadline, "it did not become true in time"
         await asyncio.sleep(POLL_SECONDS)
-
-
-def until_now(fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait as `until` does, outside an event loop."""
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(POLL_SECONDS)

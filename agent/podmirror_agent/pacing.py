@@ -27,6 +27,6 @@ class Pacing:
     def pause_after(self, size: int, now: float) -> float:
         """Give the seconds to wait after a look that brought so many bytes of the ring; 0 for until there is something."""
         elapsed, self._looked_at = now - self._looked_at, now
-        was_busy, self._was_busy = self._was_busy, size >= BUSY_BYTES_PER_SECOND * elapsed
+        was_busy, self._was_busy = self._was_busy, 0 < size >= BUSY_BYTES_PER_SECOND * elapsed
         # Not after the first: that may be a burst, which is over.
         return PAUSE_SECONDS if self._was_busy and was_busy and size < MOST_BYTES else 0.0

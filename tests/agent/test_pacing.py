@@ -39,6 +39,11 @@ def test_a_burst_after_silence_is_taken_at_once(pacing):
     assert pacing.pause_after(BUSY, 1.0) == 0
 
 
+def test_what_is_no_ring_is_never_waited_for(pacing):
+    """A file has its own pace, and to read from one that has not said so would block."""
+    assert [pacing.pause_after(0, 0.0) for _ in range(2)] == [0, 0]
+
+
 def test_who_is_behind_does_not_wait(pacing):
     pacing.pause_after(MOST_BYTES, MILLISECOND)
     assert pacing.pause_after(MOST_BYTES, 2 * MILLISECOND) == 0

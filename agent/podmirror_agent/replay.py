@@ -20,6 +20,10 @@ MAX_RING_BYTES = 4 << 20
 MIN_RING_BYTES = 64 * 1024
 """Less would make every session slow; where the budget has not even this, a session goes without."""
 
+RING_SHARE = 4
+"""A ring takes at most this part (a quarter) of what the budget has left: of one of 4 MiB it would else take all, and leave no
+connection room to be followed."""
+
 BUFFERS_PER_WRITE = 512
 """Parts that are given to the kernel at a time: half of its limit (UIO_MAXIOV, linux/uio.h)."""
 
@@ -50,12 +54,11 @@ class Replay:
 
     def begin_to_keep(self, size: int) -> None:
         """Keep up to `size` written bytes from now on, or what the budget has room for."""
-        size = min(size, MAX_RING_BYTES)
-        while self._ring is None and size >= MIN_RING_BYTES:
-            if self._budget.take(size):
-                self._ring = mmap(-1, size)
-                self._kept_from = self._written
-            size //= 2
+        left = self._budget.limit - self._budget.held
+        size = min(size, MAX_RING_BYTES, left // RING_SHARE)
+        if self._ring is None and size >= MIN_RING_BYTES and self._budget.take(size):
+            self._ring = mmap(-1, size)
+            self._kept_from = self._written
 
     def release(self) -> None:
         """Give everything up."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from podmirror_agent import conversation
-from podmirror_agent.replay import MIN_RING_BYTES
+from podmirror_agent.replay import MAX_RING_BYTES, MIN_RING_BYTES
 from podmirror_wire.frames import (
     Accepted,
     AnyFrame,
@@ -237,6 +237,16 @@ async def test_a_ring_of_an_absurd_size_is_refused(size):
         layer.send(Options({"replay": size}))
 
         assert Refused(0, f"this agent has no option replay={size}") in await layer.receive_all()
+
+
+async def test_of_the_least_memory_a_ring_leaves_room_for_connections():
+    async with running() as agent, await agent.layer() as layer:
+        agent.mirror.budget.limit = 4 << 20  # what a pod with a limit of 100 MiB has room for
+        layer.send(Options({"replay": str(MAX_RING_BYTES)}))
+        await layer.subscribe(80)
+        agent.put(*Talk().handshake())
+
+        assert isinstance(await layer.next(), Opened)
 
 
 async def test_a_session_that_asks_for_nothing_to_be_kept_is_over_with_its_tunnel():

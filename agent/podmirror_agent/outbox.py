@@ -95,6 +95,7 @@ class Outbox:
         self._packets_charged: int = 0
         self.cut_connections: int = 0
         self.cut_bytes: int = 0
+        budget.keepers.append(self)
 
     def send(self, frame: AnyFrame) -> None:
         """Put a frame of the session itself into the output."""
@@ -255,6 +256,17 @@ class Outbox:
         self._queues.clear()
         self._ready.clear()
         self._output.clear()
+        self._budget.keepers.remove(self)
+
+    @property
+    def most_kept(self) -> int:
+        """What waits for the connection of which most does, in bytes of the budget."""
+        return max((queue.charged for queue in self._queues.values()), default=0)
+
+    def give_up_most(self) -> None:
+        """Cut that connection."""
+        queue = max(self._queues.values(), key=lambda each: each.charged)
+        self._cut(queue.frames[0], queue, 0)
 
     @property
     def waiting_bytes(self) -> int:

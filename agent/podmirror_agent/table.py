@@ -4,7 +4,7 @@ Theory of operation. What is known of a connection takes memory, too, and anybod
 whatever address its sender likes. So each is taken from the agent's budget, of which the table has a share. When that is used
 up, tombstones go first, the oldest before the others, and then connections that were not opened yet: of those the app's own
 kernel keeps no more, and one that is opened all the same is begun again with the responder's SYN, or joined late. What is open
-is never given up for something new.
+is never given up for something new, but for a connection whose bytes use up the budget because they are not taken.
 """
 
 import struct
@@ -143,18 +143,21 @@ class ConnectionTable:
 
     def _make_room(self) -> bool:
         """Give up what matters least until there is room for one more; False if all that is left matters."""
-        while (
-            len(self._by_number) >= self._max_connections
-            or (self.held + CONNECTION_BYTES) * TABLE_SHARE > self._budget.limit
-            or self._budget.held + CONNECTION_BYTES > self._budget.limit
-        ):
+        while (full := self._is_full) or self._budget.held + CONNECTION_BYTES > self._budget.limit:
             if self._buried:
                 self.remove(self._buried.popleft()[1])
             elif self._unopened:
                 self.remove(next(iter(self._unopened.values())))
-            else:
+            elif full or not self._budget.reclaim():
                 return False
         return True
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            len(self._by_number) >= self._max_connections
+            or (self.held + CONNECTION_BYTES) * TABLE_SHARE > self._budget.limit
+        )
 
     def _charge(self, connection: Connection, size: int) -> None:
         """Hold so much for a connection from now on: what there was room for, or less."""

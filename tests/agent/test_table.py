@@ -56,6 +56,24 @@ def test_syns_make_room_for_others():
     assert watch.connections.table.untracked == 0
 
 
+def test_a_connection_that_nobody_reads_keeps_no_other_from_being_followed():
+    stage = Stage(budget=30 * CONNECTION_BYTES)
+    session = stage.session(80)
+    slow, *others = talks(6)
+    stage.see(*slow.handshake())
+    stage.frames(session)
+    session.outbox._queues[1].credit = 0
+    while stage.budget.held + CONNECTION_BYTES < stage.budget.limit:
+        stage.see(slow.says(bytes(1000)))
+
+    for each in others:
+        stage.see(*each.handshake())
+
+    counts = stage.counts(session)
+    assert (counts["untracked"], counts["connections"], counts["cut_connections"]) == (0, 6, 1)
+    assert stage.budget.held == 6 * CONNECTION_BYTES
+
+
 def test_a_flood_of_syns_takes_its_share_and_closes_nothing():
     watch = Watch()
     watch.budget.limit = 40 * CONNECTION_BYTES

@@ -40,6 +40,35 @@ def shop(
         k8s.core.delete_namespace(namespace, grace_period_seconds=0)
 
 
+@contextmanager
+def enforced(k8s: E2ECluster, level: str) -> Iterator[None]:
+    """Enforce a level of Pod Security in the tests' namespace, `baseline` or `restricted`."""
+    _enforce(k8s, level)
+    try:
+        yield
+    finally:
+        _enforce(k8s, None)
+
+
+def _enforce(k8s: E2ECluster, level: str | None) -> None:
+    k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {ENFORCE: level}}})
+    # What admits pods hears of it a little later.
+    until(lambda: _admits_privileges(k8s) is (level is None), "Pod Security follows the label")
+
+
+def _admits_privileges(k8s: E2ECluster) -> bool:
+    pod = harmless_pod(k8s.app_image)
+    pod["metadata"] = {"name": "never-made"}
+    pod["spec"] = {**pod["spec"], "hostNetwork": True}  # type: ignore[dict-item]
+    try:
+        k8s.core.create_namespaced_pod(k8s.namespace, pod, dry_run="All")
+    except ApiException as error:
+        if error.status == 403:
+            return False
+        raise
+    return True
+
+
 def harmless_pod(image: str) -> dict[str, object]:
     """Give a pod that every level of Pod Security takes."""
     container = {

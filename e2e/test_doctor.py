@@ -1,13 +1,12 @@
 """What `doctor` says that works, does, and it leaves no trace."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from kubernetes import client
 
 from e2e.cluster import E2ECluster
 from e2e.running import run
+from e2e.shops import enforced
 
 
 def diagnosis(k8s: E2ECluster, *arguments: str) -> tuple[int, dict]:
@@ -17,18 +16,6 @@ def diagnosis(k8s: E2ECluster, *arguments: str) -> tuple[int, dict]:
 
 def modes(found: dict) -> dict[str, dict]:
     return {each["mode"]: each for each in found["modes"]}
-
-
-@pytest.fixture
-def enforcing(k8s: E2ECluster) -> Iterator[object]:
-    """Enforce a level of Pod Security for as long as a test takes."""
-
-    def enforce(level: str | None) -> None:
-        labels = {"pod-security.kubernetes.io/enforce": level}
-        k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": labels}})
-
-    yield enforce
-    enforce(None)
 
 
 def test_where_nothing_is_forbidden_every_way_works(k8s: E2ECluster) -> None:
@@ -65,11 +52,10 @@ def test_a_missing_target_is_named_and_nothing_works_for_it(k8s: E2ECluster) -> 
     assert 'deployments.apps "nope" not found' in found["notes"][0]
 
 
-def test_baseline_leaves_the_default_capabilities(k8s: E2ECluster, enforcing) -> None:
+def test_baseline_leaves_the_default_capabilities(k8s: E2ECluster) -> None:
     k8s.run_pod("plain", "import time; time.sleep(600)")
-    enforcing("baseline")
-
-    code, found = diagnosis(k8s, "-t", "pod/plain")
+    with enforced(k8s, "baseline"):
+        code, found = diagnosis(k8s, "-t", "pod/plain")
 
     assert code == 0
     assert not modes(found)["ephemeral, NET_RAW added"]["works"]
@@ -78,16 +64,14 @@ def test_baseline_leaves_the_default_capabilities(k8s: E2ECluster, enforcing) ->
     assert "hostPID=true" in modes(found)["job"]["refusals"][0]
 
 
-def test_restricted_leaves_a_job_elsewhere(k8s: E2ECluster, enforcing) -> None:
+def test_restricted_leaves_a_job_elsewhere(k8s: E2ECluster) -> None:
     k8s.run_pod("strict", "import time; time.sleep(600)")
-    enforcing("restricted")
-
-    code, found = diagnosis(k8s, "-t", "pod/strict")
+    with enforced(k8s, "restricted"):
+        code, found = diagnosis(k8s, "-t", "pod/strict")
+        code_elsewhere, elsewhere = diagnosis(k8s, "-t", "pod/strict", "--agent-namespace", "default")
 
     assert code == 5
     assert "pod-security.kubernetes.io/enforce: privileged" in modes(found)["job"]["apply"]
 
-    code, found = diagnosis(k8s, "-t", "pod/strict", "--agent-namespace", "default")
-
-    assert code == 0
-    assert modes(found)["job"]["works"]
+    assert code_elsewhere == 0
+    assert modes(elsewhere)["job"]["works"]

@@ -11,6 +11,7 @@ from kubernetes import client
 from e2e.cluster import E2ECluster, until
 from e2e.running import refusal, run
 from e2e.sessions import Podmirror
+from e2e.shops import enforced
 
 IDLE = "import time; time.sleep(600)"
 OLD_IMAGE = os.environ.get("PODMIRROR_E2E_OLD_AGENT_IMAGE")
@@ -96,12 +97,8 @@ def test_a_policy_that_denies_is_quoted(k8s: E2ECluster, denying: None) -> None:
 
 def test_restricted_is_refused_in_the_servers_words(k8s: E2ECluster) -> None:
     target = run_pod(k8s, "restricted")
-    level = "pod-security.kubernetes.io/enforce"
-    k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: "restricted"}}})
-    try:
+    with enforced(k8s, "restricted"):
         said = refusal(k8s, *mirror(k8s, target))
-    finally:
-        k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: None}}})
 
     assert 'violates PodSecurity "restricted:latest"' in said
 
@@ -214,13 +211,9 @@ def pod_by_hand(k8s: E2ECluster, name: str, container_id: str, **spec: object) -
 
 
 def test_the_default_capabilities_of_cri_o_are_not_relied_on(k8s: E2ECluster) -> None:
-    level = "pod-security.kubernetes.io/enforce"
     with pod_by_hand(k8s, "of-cri-o", "cri-o://" + "ab" * 32) as target:
-        k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: "baseline"}}})
-        try:
+        with enforced(k8s, "baseline"):
             said = refusal(k8s, *mirror(k8s, target, *EPHEMERAL))
-        finally:
-            k8s.core.patch_namespace(k8s.namespace, {"metadata": {"labels": {level: None}}})
         left = k8s.core.read_namespaced_pod("of-cri-o", k8s.namespace).spec.ephemeral_containers
 
     assert 'violates PodSecurity "baseline:latest"' in said

@@ -1,11 +1,9 @@
 """`inspect -r`, `mirror -r` and `exec -r` as a user runs them, with tshark as the second opinion; damage costs only itself."""
 
-import functools
 import hashlib
 import json
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -25,6 +23,7 @@ from tests.agent import packets
 from tests.agent.capturefiles import Stamped, pcap, write
 from tests.agent.packets import End, Talk
 from tests.stopwatch import Stopwatch
+from tests.wireshark import connections_of
 
 FOLDER = os.environ.get("PODMIRROR_PCAPS")
 SUFFIXES = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
@@ -50,37 +49,12 @@ def connections(path: str, *arguments: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@functools.cache
-def wireshark(path: str) -> dict[frozenset[str], list[dict[str, bytes]]]:
-    """Let tshark rebuild every connection: for each pair of ends, in their order, the bytes by sender."""
-    numbers = tshark("-r", path, "-T", "fields", "-e", "tcp.stream", "-Y", "tcp").split()
-    follow = [
-        word
-        for number in sorted({int(number) for number in numbers if number.isdigit()})
-        for word in ("-z", f"follow,tcp,raw,{number}")
-    ]
-    result = defaultdict(list)
-    for block in tshark("-r", path, "-q", *follow).split("Follow: tcp,raw")[1:]:
-        nodes = re.findall(r"^Node \d: (\S+)$", block, re.MULTILINE)
-        said: dict[str, bytes] = dict.fromkeys(nodes, b"")
-        for line in re.findall(r"^\t?(?:[0-9a-f]{2})+$", block, re.MULTILINE):
-            said[nodes[line.startswith("\t")]] += bytes.fromhex(line)
-        result[frozenset(nodes)].append(said)
-    return result
-
-
-def tshark(*arguments: str) -> str:
-    done = subprocess.run(["tshark", *arguments], capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.skipif(not FILES, reason="PODMIRROR_PCAPS names no folder with captures")
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_wireshark_sees_the_same_connections(path: Path) -> None:
     ours = sorted(connections(str(path)), key=lambda each: each["connection"])
-    theirs = wireshark(str(path))
+    theirs = connections_of(str(path))
 
     assert len(ours) == sum(len(each) for each in theirs.values())
     seen: dict[frozenset[str], int] = defaultdict(int)

@@ -5,11 +5,9 @@ segments are in these captures (tests/test_overlap_policy.py has them).
 """
 
 import asyncio
+import itertools
 import random
-import re
 import shutil
-import subprocess
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from tests.namespaces import CLIENT_V4, TARGET_ADDRESSES, why_not
 from tests.tcpdumps import Dump, from_target, tcpdumps
 from tests.transfers import APP_PORT, LARGE_RING, Sent, Told, mirrored, send, serving
 from tests.wires import Roughness, rough_pair
+from tests.wireshark import connections_of
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -75,30 +74,13 @@ def streams_of(told: Told) -> tuple[bytes, bytes]:
 
 
 def wireshark_streams(file: Path) -> Streams:
-    """Let tshark follow every stream of the file in one go."""
-    numbers = set(tshark("-r", str(file), "-T", "fields", "-e", "tcp.stream").split())
-    follow = [word for number in sorted(numbers) for word in ("-z", f"follow,tcp,raw,{number}")]
+    """Let tshark rebuild the connections."""
     streams: Streams = {}
-    for block in tshark("-r", str(file), "-q", *follow).split("Follow: tcp,raw")[1:]:
-        ends = [
-            Endpoint(address.strip("[]"), int(port))
-            for address, port in re.findall(r"^Node \d: (\S+):(\d+)$", block, re.MULTILINE)
-        ]
-        said: dict[Endpoint, list[str]] = defaultdict(list)
-        for line in re.findall(r"^\t?(?:[0-9a-f]{2})+$", block, re.MULTILINE):
-            said[ends[line.startswith("\t")]].append(line.strip())
-        initiator, responder = sorted(ends, key=lambda end: end.port == APP_PORT)
-        streams[initiator] = (
-            bytes.fromhex("".join(said[initiator])),
-            bytes.fromhex("".join(said[responder])),
-        )
+    for said in itertools.chain(*connections_of(str(file)).values()):
+        initiator, responder = sorted(said, key=lambda end: end.endswith(f":{APP_PORT}"))
+        address, _, port = initiator.rpartition(":")
+        streams[Endpoint(address.strip("[]"), int(port))] = said[initiator], said[responder]
     return streams
-
-
-def tshark(*arguments: str) -> str:
-    return subprocess.run(
-        ["tshark", *arguments], capture_output=True, text=True, check=True, timeout=50
-    ).stdout
 
 
 @pytest.mark.parametrize("offload", [True, False], ids=["offloads on", "offloads off"])

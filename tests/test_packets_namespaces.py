@@ -24,6 +24,7 @@ from tests.layer.pcapngs import fields, information, needs_tshark
 from tests.namespaces import CLIENT_V4, TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
 from tests.streams import SocketStream
 from tests.tcpdumps import MARK, Dump, from_client, from_target, mark_of, tcpdumps
+from tests.transfers import AGENT_PORT, connect_agent
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -32,7 +33,6 @@ pytestmark = [
     needs_tshark,
 ]
 
-AGENT_PORT = 61_234
 TOKEN = b"Bearer s3cr3t-0123456789"
 # Not the time: what goes out is stamped for each socket by itself.
 FIELDS = (
@@ -95,7 +95,7 @@ async def recording(
     with subprocess.Popen(command) as process:  # noqa: ASYNC220  # it is there at once
         stream = None
         try:
-            stream = await WatchedStream.over(await connected(made))
+            stream = await WatchedStream.over(await connect_agent(made, process))
             link = Link(stream, lambda _: None)
             await link.authenticate(secret)
             recorder = PacketRecorder(PacketFiles(file, Section(Origin("podmirror")), Rotation()))
@@ -118,16 +118,6 @@ async def recording(
             process.kill()
             if stream is not None:
                 await stream.close()
-
-
-async def connected(made: Namespaces) -> socket.socket:
-    while True:
-        try:
-            return made.run_in(
-                made.target, lambda: socket.create_connection(("127.0.0.1", AGENT_PORT), timeout=5)
-            )
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.05)
 
 
 def talk(made: Namespaces, address: str, payload: bytes = b"", repeats: int = 40, port: int = 0) -> None:

@@ -27,6 +27,7 @@ from podmirror_wire.handshake import new_secret, verifier_of
 from podmirror_wire.values import CloseReason, Direction, Endpoint
 from tests.namespaces import TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
 from tests.streams import SocketStream
+from tests.transfers import AGENT_PORT, APP_PORT, connect_agent
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -34,7 +35,6 @@ pytestmark = [
     pytest.mark.timeout(150),
 ]
 
-APP_PORT, AGENT_PORT = 8080, 61_234
 CONNECTIONS = 1000
 CONCURRENCY = 20
 TAG_BYTES = 8
@@ -134,16 +134,6 @@ def app(made: Namespaces) -> Iterator["subprocess.Popen[str]"]:
         assert process.stdout.readline() == "ready\n"
         yield process
         process.kill()
-
-
-async def connect_agent(made: Namespaces) -> socket.socket:
-    while True:
-        try:
-            return made.run_in(
-                made.target, lambda: socket.create_connection(("127.0.0.1", AGENT_PORT), timeout=5)
-            )
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.05)
 
 
 class LocalProcess:
@@ -252,7 +242,7 @@ async def test_a_thousand_connections_arrive_byte_for_byte(
     server = await asyncio.start_server(local.serve, "127.0.0.1", 0, backlog=256)
     ledger = LayerLedger()
     observer = Observer()
-    stream = await SocketStream.over(await connect_agent(made))
+    stream = await SocketStream.over(await connect_agent(made, agent))
     link = Link(stream, observer.receive_frame)
     delivery = observer.delivery = Delivery(ledger, link.give_credit)
     delivery.map_port(APP_PORT, server.sockets[0].getsockname()[1])

@@ -4,11 +4,7 @@ A real agent in the namespace of a real app; every byte that the agent sends is 
 """
 
 import asyncio
-import contextlib
 import json
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +15,7 @@ from podmirror_http.pseudonyms import Pseudonyms
 from podmirror_wire.frames import Data, Omitted
 from podmirror_wire.values import Direction
 from tests.namespaces import TARGET_V4, TARGET_V6, Namespaces, namespaces, why_not
-from tests.transfers import Told, connect, mirrored, read_to_end
+from tests.transfers import Told, connect, mirrored, read_to_end, serving
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -84,18 +80,6 @@ def made() -> Iterator[Namespaces]:
         yield pair
 
 
-@contextlib.contextmanager
-def echoing(made: Namespaces) -> Iterator[None]:
-    command = made.command(made.target, sys.executable, "-c", textwrap.dedent(APP))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield
-        finally:
-            process.kill()
-
-
 def request(path: str, *, last: bool = False, method: str = "POST") -> bytes:
     body = f"see Bearer {TOKEN} here".encode()
     fields = [
@@ -142,7 +126,7 @@ async def test_no_byte_of_a_token_is_on_the_tunnel(made: Namespaces, address: st
     tunnel = bytearray()
     rules = ["json:$.headers.Host", "header:X-Nobody"]
     settings = {"redact": redaction.format_option(KEY, rules), "times": "yes", "digests": "yes"}
-    with echoing(made):
+    with serving(made, APP):
         async with mirrored(made, settings=settings, tap=tunnel) as agent:
             paths = ("/plain", "/chunked", "/packed", "/fails")
             answers = await asyncio.to_thread(call, made, address, *paths)
@@ -187,7 +171,7 @@ async def test_only_selected_exchanges_are_on_the_tunnel(made: Namespaces) -> No
         )
 
     nothing = {"methods": [], "fields": []}
-    with echoing(made):
+    with serving(made, APP):
         everything, all_of_them, _ = await tunneled({})
         by_path = selection.format_option(**nothing, paths=["/fails", "/chunked"], statuses=[])
         some, chosen, counts = await tunneled({"select": by_path})

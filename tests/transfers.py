@@ -287,7 +287,7 @@ async def mirrored(
     command += ["--verifier", verifier_of(secret).hex(), "--log-level", "warning", *arguments]
     with subprocess.Popen(made.command(made.target, *command)) as process:  # noqa: ASYNC220  # starting takes no time
         try:
-            stream = await SocketStream.over(await _connect_agent(made, process), tap)
+            stream = await SocketStream.over(await connect_agent(made, process), tap)
             watch = Watch()
             link = watch.link = Link(stream, watch.receive_frame)
             await link.authenticate(secret)
@@ -305,9 +305,9 @@ async def mirrored(
 
 
 @contextlib.contextmanager
-def serving(made: Namespaces) -> Iterator[None]:
-    """Run the app in the target's namespace."""
-    command = made.command(made.target, sys.executable, "-c", textwrap.dedent(APP))
+def serving(made: Namespaces, app: str = APP) -> Iterator[None]:
+    """Run an app in the target's namespace: a program that says when it is ready."""
+    command = made.command(made.target, sys.executable, "-c", textwrap.dedent(app))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -326,7 +326,8 @@ async def transfer(made: Namespaces, address: str, sent: list[Sent], *, watch: W
         assert each.received == each.whole_answer, "the app itself received or said something else"
 
 
-async def _connect_agent(made: Namespaces, process: "subprocess.Popen[bytes]") -> socket.socket:
+async def connect_agent(made: Namespaces, process: "subprocess.Popen[bytes]") -> socket.socket:
+    """Connect to the agent in the target's namespace as soon as it listens."""
     address = ("127.0.0.1", AGENT_PORT)
     while True:
         try:

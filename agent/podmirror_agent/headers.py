@@ -8,12 +8,9 @@ has none behind that of IP. No input raises.
 
 import struct
 
-from podmirror_agent.segment import Link
+from podmirror_agent.segment import ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, network_header
 
-_ETHERTYPE_IPV4, _ETHERTYPE_ARP, _ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
-_ETHERTYPES_VLAN = {0x8100, 0x88A8, 0x9100}
-"""As in `segment`."""
-
+_ETHERTYPE_ARP = 0x0806
 _ARP_BYTES = 28
 """For Ethernet and IPv4 (RFC 826); behind it there is padding, which may be anything."""
 
@@ -26,7 +23,6 @@ _CHAINED = {0, 43, 60}
 _IPV6_FRAGMENT, _IPV6_AUTHENTICATION = 44, 51
 """IPv6 extension headers (RFC 8200, 4; RFC 4302): options and routing say their length in units of eight bytes."""
 
-_ETHERTYPE = struct.Struct("!H")
 _IPV4 = struct.Struct("!B5xHxB")
 _IPV6_FOLLOWING = struct.Struct("!B5xB")
 _EXTENSION = struct.Struct("!BBH")
@@ -38,21 +34,11 @@ def header_bytes(packet: memoryview, link: Link) -> int:
 
 
 def _end(packet: memoryview, link: Link) -> int:
-    place: int | None
-    start: int
-    place, start = link.value
     try:
-        if place is None:
-            version = packet[start] >> 4 if start < len(packet) else 0
-            ethertype = {4: _ETHERTYPE_IPV4, 6: _ETHERTYPE_IPV6}.get(version, 0)
-        else:
-            (ethertype,) = _ETHERTYPE.unpack_from(packet, place)
-        while ethertype in _ETHERTYPES_VLAN:
-            (ethertype,) = _ETHERTYPE.unpack_from(packet, start + 2)
-            start += 4
-        if ethertype == _ETHERTYPE_IPV4:
+        ethertype, start = network_header(packet, link)
+        if ethertype == ETHERTYPE_IPV4:
             return _ipv4_end(packet, start)
-        if ethertype == _ETHERTYPE_IPV6:
+        if ethertype == ETHERTYPE_IPV6:
             return _ipv6_end(packet, start)
     except struct.error:  # the packet ends within a header
         return len(packet)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 """TCP flag bits, RFC 9293, 3.1."""
 
-_ETHERTYPE_IPV4, _ETHERTYPE_IPV6 = 0x0800, 0x86DD
+ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 _ETHERTYPES_VLAN = {0x8100, 0x88A8, 0x9100}
 """802.1Q, 802.1ad, and the pre-standard tag of some switches (linux/if_ether.h)."""
 
@@ -116,23 +116,36 @@ def decode(
     packet: memoryview, wire_length: int, link: Link = Link.ETHERNET
 ) -> Segment | Fragment | Undecoded:
     """Decode a packet of which `packet` was captured and `wire_length` bytes were on the wire."""
-    place, start = link.value
     try:
-        if place is None:
-            version = packet[start] >> 4 if start < len(packet) else 0
-            ethertype = _ETHERTYPE_IPV4 if version == 4 else _ETHERTYPE_IPV6 if version == 6 else 0
-        else:
-            (ethertype,) = _ETHERTYPE.unpack_from(packet, place)
-        while ethertype in _ETHERTYPES_VLAN:
-            (ethertype,) = _ETHERTYPE.unpack_from(packet, start + 2)
-            start += 4
-        if ethertype == _ETHERTYPE_IPV4:
+        ethertype, start = network_header(packet, link)
+        if ethertype == ETHERTYPE_IPV4:
             return _decode_ipv4(packet, start, wire_length)
-        if ethertype == _ETHERTYPE_IPV6:
+        if ethertype == ETHERTYPE_IPV6:
             return _decode_ipv6(packet, start, wire_length)
     except struct.error:  # the packet ends before the header that was to be read
         return Undecoded.MALFORMED
     return Undecoded.NOT_TCP
+
+
+def network_header(packet: memoryview, link: Link) -> tuple[int, int]:
+    """Give which protocol is behind the link's header and all tags, as an Ethertype (0 for none), and where it begins.
+
+    Raises:
+        struct.error: The packet ends before that.
+    """
+    place: int | None
+    start: int
+    ethertype: int
+    place, start = link.value
+    if place is None:
+        version = packet[start] >> 4 if start < len(packet) else 0
+        ethertype = ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
+    else:
+        (ethertype,) = _ETHERTYPE.unpack_from(packet, place)
+    while ethertype in _ETHERTYPES_VLAN:
+        (ethertype,) = _ETHERTYPE.unpack_from(packet, start + 2)
+        start += 4
+    return ethertype, start
 
 
 def decode_payload(

@@ -3,9 +3,7 @@
 import functools
 import os
 import random
-import re
 import shutil
-import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,8 @@ from podmirror_agent.connections import ConnectionEvent, Connections
 from podmirror_agent.packet import Way
 from podmirror_agent.segment import ACK, RST, SYN, Segment, decode
 from podmirror_wire.frames import Closed, Data, Gap, Opened
-from podmirror_wire.values import Direction
+from podmirror_wire.values import Direction, Endpoint
+from tests.wireshark import connections_of
 
 FOLDER = os.environ.get("PODMIRROR_PCAPS")
 SUFFIXES = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
@@ -107,32 +106,6 @@ def rebuild(segments: list[Segment]) -> tuple[list[Rebuilt], list[ConnectionEven
     return list(rebuilt.values()), events, budget
 
 
-@functools.cache
-def wireshark_streams(path: Path) -> dict[frozenset[tuple[str, int]], list[dict[tuple[str, int], bytes]]]:
-    """Let tshark rebuild every connection: for each pair of ends, in their order, the bytes by sender."""
-    numbers = _tshark("-r", str(path), "-T", "fields", "-e", "tcp.stream", "-Y", "tcp").split()
-    streams = sorted({int(number) for number in numbers if number.isdigit()})
-    follow = [word for number in streams for word in ("-z", f"follow,tcp,raw,{number}")]
-    output = _tshark("-r", str(path), "-q", *follow)
-    result = defaultdict(list)
-    for block in output.split("Follow: tcp,raw")[1:]:
-        nodes = [
-            (address.strip("[]"), int(port))
-            for address, port in re.findall(r"^Node \d: (\S+):(\d+)$", block, re.MULTILINE)
-        ]
-        said: dict[tuple[str, int], bytes] = dict.fromkeys(nodes, b"")
-        for line in re.findall(r"^\t?(?:[0-9a-f]{2})+$", block, re.MULTILINE):
-            said[nodes[line.startswith("\t")]] += bytes.fromhex(line)
-        result[frozenset(nodes)].append(said)
-    return result
-
-
-def _tshark(*arguments: str) -> str:
-    done = subprocess.run(["tshark", *arguments], capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @each_file
 def test_capture_holds_connections_that_are_found(path):
     segments = segments_of(packets_of(path))
@@ -150,16 +123,16 @@ def test_capture_holds_connections_that_are_found(path):
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_wireshark_rebuilds_the_same_bytes(path):
     rebuilt, _, _ = rebuild(segments_of(packets_of(path)))
-    theirs = wireshark_streams(path)
-    positions: dict[frozenset[tuple[str, int]], int] = defaultdict(int)
+    theirs = connections_of(str(path))
+    positions: dict[frozenset[str], int] = defaultdict(int)
 
     for ours in rebuilt:
-        ends = frozenset(ours.ends)
+        initiator, responder = (str(Endpoint(*end)) for end in ours.ends)
+        ends = frozenset((initiator, responder))
         position = positions[ends]
         positions[ends] += 1
         if ours.gaps or ours.opened.late:
             continue
-        initiator, responder = ours.ends
         said = theirs[ends][position]
         assert bytes(ours.streams[Direction.TO_RESPONDER]) == said[initiator]
         assert bytes(ours.streams[Direction.TO_INITIATOR]) == said[responder]

@@ -2,26 +2,15 @@
 
 import asyncio
 import signal
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from podmirror.errors import AgentLost, NotStarted, UsageError
-from podmirror.filteroptions import filter_options, take_settings
 from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
-from podmirror.options import (
-    delivery_options,
-    ports_option,
-    reading_of,
-    replay_file_options,
-    source_of,
-    source_options,
-    take_mirroring,
-)
-from podmirror.packetoptions import filter_option, take_filter
-from podmirror.portmap import PortPair, without_repeats
+from podmirror.mirroroptions import mirroring_options, take_wish
+from podmirror.portmap import PortPair
 from podmirror.process import POLL_SECONDS, LocalProcess, check_runnable
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
@@ -32,12 +21,7 @@ SILENT_SECONDS = 10.0
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@source_options
-@ports_option
-@delivery_options
-@filter_options
-@filter_option
-@replay_file_options
+@mirroring_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
 def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: Any) -> int:
     """Run a command with the target's traffic.
@@ -57,11 +41,7 @@ def command(pairs: tuple[PortPair, ...], arguments: tuple[str, ...], **options: 
     if options["file"] == "-":
         raise UsageError("the standard input is the command's; name a file with -r")
     check_runnable(arguments[0])
-    wanted = without_repeats(pairs)
-    settings = take_settings(options) | take_filter(options)
-    progress, mirroring = take_mirroring(options, settings)
-    origin = source_of(options, replace(reading_of(options, len(wanted)), settings=settings))
-    return run(list(arguments), wanted, origin, progress, mirroring)
+    return run(list(arguments), *take_wish(pairs, options))
 
 
 def run(

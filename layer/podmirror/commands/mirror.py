@@ -3,38 +3,22 @@
 import asyncio
 import signal
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from podmirror.errors import UsageError
-from podmirror.filteroptions import filter_options, take_settings
 from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
-from podmirror.options import (
-    delivery_options,
-    ports_option,
-    reading_of,
-    replay_file_options,
-    source_of,
-    source_options,
-    take_mirroring,
-)
-from podmirror.packetoptions import filter_option, take_filter
-from podmirror.portmap import PortPair, without_repeats
+from podmirror.mirroroptions import mirroring_options, take_wish
+from podmirror.portmap import PortPair
 from podmirror.progress import Progress
 from podmirror.session import SessionOptions
 from podmirror.source import open_source
 
 
 @click.command("mirror")
-@source_options
-@ports_option
-@delivery_options
-@filter_options
-@filter_option
-@replay_file_options
+@mirroring_options
 def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     """Mirror the target's traffic to a process that already runs, until Ctrl-C.
 
@@ -47,11 +31,8 @@ def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
     """
     if not pairs:
         raise UsageError("name at least one port: -p REMOTE:LOCAL")
-    wanted = without_repeats(pairs)
-    settings = take_settings(options) | take_filter(options)
-    progress, mirroring = take_mirroring(options, settings)
-    origin = source_of(options, replace(reading_of(options, len(wanted)), settings=settings))
-    asyncio.run(_mirror(origin, wanted, progress, mirroring))
+    wish = take_wish(pairs, options)
+    asyncio.run(_mirror(wish.origin, wish.pairs, wish.progress, wish.mirroring))
 
 
 async def _mirror(

@@ -124,17 +124,20 @@ def tcpdump(pid: int, port: int, file: Path) -> Iterator[None]:
     with subprocess.Popen(
         [*command, "-U", "-w", str(file), f"tcp dst port {port}"], stderr=subprocess.PIPE, text=True
     ) as running:
-        assert running.stderr is not None
-        while "listening" not in running.stderr.readline():
-            assert running.poll() is None
-        yield
-        port_of_last = subprocess.run(
-            ["nsenter", "-t", str(pid), "-n", sys.executable, "-c", _LAST, str(port)],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-        until(lambda: f".{port_of_last} > " in _listed(file), "tcpdump has written what came before")
-        running.terminate()
-        assert "0 packets dropped by kernel" in running.stderr.read()
+        try:
+            assert running.stderr is not None
+            while "listening" not in running.stderr.readline():
+                assert running.poll() is None
+            yield
+            port_of_last = subprocess.run(
+                ["nsenter", "-t", str(pid), "-n", sys.executable, "-c", _LAST, str(port)],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip()  # fmt: skip
+            until(lambda: f".{port_of_last} > " in _listed(file), "tcpdump has written what came before")
+            running.terminate()
+            assert "0 packets dropped by kernel" in running.stderr.read()
+        finally:
+            running.kill()  # nothing, if it has ended
 
 
 _LAST = """

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster import E2ECluster, code, until
-from e2e.nodeview import namespaces_of, payload_between, pid_of, tcpdump, watching
+from e2e.nodeview import KINDS, namespaces_of, payload_between, pid_of, tcpdump, watching
 from e2e.running import run
 from e2e.sessions import Podmirror
 from e2e.shops import HARMLESS, RESOURCES, UNPRIVILEGED, jobs, shop
@@ -42,7 +42,6 @@ WEB = """
 SECONDS = 2
 LOAD = ("--load", "100", "--seconds", str(SECONDS))
 COMPARE_SECONDS = 240.0
-KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 pytestmark = pytest.mark.timeout(500)
 

@@ -152,6 +152,8 @@ class Recording:
         return recorder
 
     async def _open(self, *, cut: bool) -> Sink | None:
+        if self.file is None:
+            return None
         origin = Origin(
             application=f"podmirror {__version__}",
             hardware=platform.machine(),
@@ -160,8 +162,6 @@ class Recording:
             filter=self.expression,
             snaplen=self.snaplen or MAX_SNAPLEN,
         )
-        if self.file is None:
-            return None
         if self.file != "-":
             return PacketFiles(Path(self.file), Section(origin), self.rotation)
         if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):

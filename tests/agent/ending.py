@@ -22,9 +22,6 @@ BYTES = 180_000
 
 
 class _Source(FakeSource):
-    def why_not(self, expression: str) -> str:
-        return "" if expression != "nonsense" else "the filter 'nonsense' is not understood: syntax error"
-
     def set_interest(self, interest: Interest) -> None:
         super().set_interest(interest)
         if interest.ports:

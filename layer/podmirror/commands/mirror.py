@@ -1,13 +1,13 @@
 """`podmirror mirror`: to a process that already runs."""
 
 import asyncio
-import signal
 from contextlib import suppress
 from typing import Any
 
 import click
 
 from podmirror.errors import UsageError
+from podmirror.interruption import cancel_at_a_signal
 from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
 from podmirror.mirroroptions import mirroring_options, take_wish
@@ -38,19 +38,7 @@ def command(pairs: tuple[PortPair, ...], **options: Any) -> None:
 async def _mirror(
     origin: SessionOptions | Reading, pairs: list[PortPair], progress: Progress, mirroring: Mirroring
 ) -> None:
-    working = asyncio.current_task()
-    assert working is not None, "a coroutine runs in a task"
-    loop = asyncio.get_running_loop()
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        if not stopped:  # taking leave is quick, and a second Ctrl-C would only cost the ledger
-            stopped = True
-            working.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    cancel_at_a_signal()
     try:
         await mirroring.begin()
         async with open_source(origin, progress, mirroring.join) as source:

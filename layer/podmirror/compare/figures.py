@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from podmirror.clockreading import ClockReading
 from podmirror.compare.spread import Figure, Unknown
 from podmirror.ledger import LayerLedger
 
@@ -57,14 +58,6 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """The pod's clock against ours, by the quickest of several pings."""
-
-    offset: float
-    uncertainty: float
-
-
-@dataclass(frozen=True, slots=True)
 class Fidelity:
     """What arrived of what passed."""
 
@@ -78,7 +71,8 @@ class Fidelity:
     latency_to: str
     sent_to_delivered: Sequence[float]
     """From a request of our own to its copy's delivery, both on this machine's clock."""
-    clock: Clock | Unknown
+    clock: ClockReading | Unknown
+    """Of the quickest of several pings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from podmirror.compare.arrivals import Arrivals
 from podmirror.compare.ask import ask_of
-from podmirror.compare.figures import Ask, Clock, Cost, Fidelity, Leftovers, Mode, Window
+from podmirror.compare.figures import Ask, Cost, Fidelity, Leftovers, Mode, Window
 from podmirror.compare.leaving import look_behind
 from podmirror.compare.phases import durations
 from podmirror.compare.sink import Sink
@@ -84,7 +84,7 @@ class Probe:
         self._link: Link
         self._moments: dict[str, Figure] = {}
         self._started = 0.0
-        self._clock: Clock | Unknown = Unknown("no ping was answered")
+        self._clock: ClockReading | Unknown = Unknown("no ping was answered")
         self._examined = (0.0, 0.0)
         self._first_look = 0.0
         self._parted = False
@@ -193,8 +193,7 @@ class Probe:
         except TimeoutError:
             pass
         if readings:
-            best = min(readings, key=lambda each: each.uncertainty)
-            self._clock = Clock(best.offset, best.uncertainty)
+            self._clock = min(readings, key=lambda each: each.uncertainty)
 
     async def _examine(self) -> Mapping[str, str]:
         try:

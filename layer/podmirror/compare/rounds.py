@@ -14,6 +14,7 @@ from podmirror.compare.probe import AgentOptions, Probe
 from podmirror.compare.spread import Figure, Unknown
 from podmirror.errors import NotStarted, PodmirrorError, Unreachable
 from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.containers import statuses
 from podmirror.kube.resolve import ResolvedTarget, running_container, unfitness
 
 FAILURES = 2
@@ -200,8 +201,7 @@ async def _restarts(stage: Stage) -> Figure:
         pod: Any = await read_pod(stage.cluster, stage.target)
     except (Refusal, PodmirrorError) as error:
         return Unknown(str(error))
-    statuses = (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or []))
-    return float(sum(each.restart_count for each in statuses))
+    return float(sum(each.restart_count for each in statuses(pod)))
 
 
 async def _gone(stage: Stage) -> str:

@@ -1,7 +1,6 @@
 """One look at traffic, from its source to what is shown and written of it, and to the account at the end."""
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from podmirror.firstend import first_end
 from podmirror.inspection.account import figures, sentences
 from podmirror.inspection.observation import Observation
 from podmirror.inspection.showing import Showing, Viewing
+from podmirror.interruption import cancel_at_a_signal
 from podmirror.localagent import Reading
 from podmirror.packetoptions import Recording
 from podmirror.progress import Progress
@@ -43,7 +43,7 @@ class Looking:
         Raises:
             PodmirrorError: It could not be begun, was cut short, or what was seen could not be written.
         """
-        _cancel_at_a_signal()
+        cancel_at_a_signal()
         settings = dict(self._origin.settings)
         redact = settings.get("redact")
         redaction = parse_option(redact)[1] if redact else None
@@ -106,18 +106,3 @@ class Looking:
         self._progress.tell(sentences(counts, connections=seen, cut_short=cut_short))
         if self._packets is not None:
             self._progress.tell(self._packets.sentences(counts))
-
-
-def _cancel_at_a_signal() -> None:
-    working = asyncio.current_task()
-    assert working is not None, "a coroutine runs in a task"
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        if not stopped:  # a second Ctrl-C would only cost the account
-            stopped = True
-            working.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -48,6 +48,11 @@ def staying(spec: Any) -> list[Any]:  # kubernetes has no types
     ]
 
 
+def statuses(pod: Any) -> list[Any]:  # kubernetes has no types
+    """Give what is known of a pod's containers, init containers behind the others; nothing of ephemeral ones."""
+    return [*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])]
+
+
 def target_port(service_port: Any, pods: Iterable[Any]) -> int | str:  # kubernetes has no types
     """Give the pods' port that a Service sends a port of its own to; its name if no pod declares that."""
     target: int | str = service_port.target_port or service_port.port

@@ -7,6 +7,8 @@ of it was tried on such a cluster and which was read in the documentation of the
 from collections.abc import Mapping
 from typing import Any
 
+from podmirror.kube.containers import statuses
+
 _VIRTUAL_NODE_LABELS = {
     ("eks.amazonaws.com/compute-type", "fargate"): "AWS Fargate",
     ("type", "virtual-kubelet"): "a virtual kubelet",
@@ -62,7 +64,7 @@ def mesh_of(pod: Any) -> str:
 
 def runtime_of(pod: Any) -> str:
     """Name the container runtime of a pod: `containerd`, `cri-o`, `docker`; nothing if no container has started."""
-    for status in (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or [])):
+    for status in statuses(pod):
         if status.container_id:
             return str(status.container_id).partition("://")[0]
     return ""

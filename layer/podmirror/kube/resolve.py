@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from podmirror.errors import NotStarted
 from podmirror.kube.cluster import Cluster, Refusal
-from podmirror.kube.containers import choose_container
+from podmirror.kube.containers import choose_container, statuses
 from podmirror.kube.hazards import lacks_net_raw
 from podmirror.kube.surroundings import UNKNOWN, Surroundings, look_around
 from podmirror.kube.workloads import Workload, find_workload
@@ -131,7 +131,7 @@ def running_container(pod: Any, wanted: str | None) -> str | None:  # kubernetes
     """
     running = {
         each.name: str(each.container_id)
-        for each in (*(pod.status.container_statuses or []), *(pod.status.init_container_statuses or []))
+        for each in statuses(pod)
         if each.state is not None and each.state.running is not None and each.container_id
     }
     return running.get(wanted or "") or next(iter(running.values()), None)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from podmirror.clockreading import ClockReading
 from podmirror.compare.figures import (
     PHASES,
     Ask,
-    Clock,
     Column,
     Comparison,
     Cost,
@@ -61,7 +61,7 @@ def run(
             latencies=[0.002, 0.003, 0.1],
             latency_to="the delivery of its first request",
             sent_to_delivered=[0.001, 0.002] if load else [],
-            clock=Clock(0.00001, 0.0001),
+            clock=ClockReading(0.00001, 0.0001),
         ),
         cost=Cost(
             cpu=cpu,

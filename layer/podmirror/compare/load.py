@@ -1,29 +1,27 @@
-"""Bounded load of our own on the target: requests at a steady rate, each of them numbered.
-
-It goes to the pod's address if that can be reached from here, else through the API server's tunnel to the pod's port, which is
-slower and reaches the app by the pod's loopback. Either way its requests are the same.
-"""
+"""Bounded load of our own on the target: requests at a steady rate, each of them numbered."""
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Protocol
-
-import h11
 
 from podmirror.compare.figures import Window
-from podmirror.compare.numbers import HEADER
+from podmirror.compare.numbers import request
+from podmirror.compare.ways import (
+    ANSWER_SECONDS,
+    NO_ANSWER,
+    NO_CONNECTION,
+    Connect,
+    Connection,
+    DirectConnection,
+    find_way,
+    receive_answer,
+)
 from podmirror.errors import NotStarted, TunnelLost
-from podmirror.kube.cluster import Cluster, Refusal
+from podmirror.kube.cluster import Cluster
 from podmirror.kube.portforward import PortForward
 from podmirror.kube.resolve import ResolvedTarget
 
-REACH_SECONDS = 1.0
-"""For the pod's address to answer; in the cluster's own network it does within milliseconds."""
-
-ANSWER_SECONDS = 10.0
 WORKERS = 8
 """Connections at a time, so that a slow app is not swamped: what it cannot answer in time is sent later."""
 
@@ -31,48 +29,10 @@ REQUESTS_EACH = 4
 """On one connection, if the app keeps it open."""
 
 
-class Connection(Protocol):
-    """A stream of bytes to the app. All methods raise `OSError` or `TunnelLost` when it breaks."""
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes."""
-
-    async def receive(self) -> bytes:
-        """Give the next bytes; none at the end."""
-
-    async def close(self) -> None:
-        """Close it."""
-
-
-class DirectConnection:
-    """A TCP connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes."""
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def receive(self) -> bytes:
-        """Give the next bytes; none at the end."""
-        return await self._reader.read(64 * 1024)
-
-    async def close(self) -> None:
-        """Close it."""
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-
-
 class Load:
     """Sends requests to one port of a pod."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], way: str, *, rate: float, path: str, size: int
-    ) -> None:
+    def __init__(self, connect: Connect, way: str, *, rate: float, path: str, size: int) -> None:
         """Set what is sent.
 
         Args:
@@ -122,7 +82,7 @@ class Load:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     connection = await self._connect()
-            except (OSError, TunnelLost, NotStarted, Refusal, TimeoutError) as error:
+            except NO_CONNECTION as error:
                 errors[f"no connection: {_words(error)}"] += 1
                 continue
             try:
@@ -143,26 +103,15 @@ class Load:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.send(request(number, self._path, self._size))
-                status, more = await _receive_answer(connection)
-        except (OSError, TunnelLost, TimeoutError, h11.RemoteProtocolError) as error:
+                answer = await receive_answer(connection)
+        except NO_ANSWER as error:
             errors[f"no answer: {_words(error)}"] += 1
             return False
-        if status >= 500:
-            errors[f"status {status}"] += 1
+        if answer.status >= 500:
+            errors[f"status {answer.status}"] += 1
         else:
             latencies.append(time.perf_counter() - began)
-        return more
-
-
-def request(number: int, path: str, size: int) -> bytes:
-    """Give a request, padded with so many bytes."""
-    lines = (
-        f"GET {path} HTTP/1.1",
-        "Host: podmirror-compare",
-        f"{HEADER}: {number:08}",
-        f"X-Podmirror-Padding: {'x' * size}",
-    )
-    return "\r\n".join((*lines, "", "")).encode()
+        return answer.more
 
 
 class _Pace:
@@ -186,24 +135,6 @@ class _Pace:
         return not self._stop.is_set()
 
 
-async def _receive_answer(connection: Connection) -> tuple[int, bool]:
-    """Read one answer; give its status, and whether another request may follow."""
-    parser = h11.Connection(h11.CLIENT)
-    parser.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
-    parser.send(h11.EndOfMessage())
-    status = 0
-    while True:
-        event = parser.next_event()
-        if event is h11.NEED_DATA:
-            parser.receive_data(await connection.receive())
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-        elif isinstance(event, h11.EndOfMessage):
-            return status, parser.their_state is h11.DONE
-        elif isinstance(event, h11.ConnectionClosed):
-            raise ConnectionResetError("closed before an answer")
-
-
 def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
@@ -223,15 +154,12 @@ async def open_load(
     async def tunnel() -> Connection:
         return await PortForward.open(cluster, target.namespace, target.pod, port)
 
-    connect, way = direct, f"to the pod's address {address}, port {port}"
-    try:
-        async with asyncio.timeout(REACH_SECONDS):
-            await (await direct()).close()
-    except (OSError, TimeoutError):
-        connect, way = (
-            tunnel,
-            f"through a tunnel to the pod's port {port}, for its address cannot be reached from here",
-        )
+    connect, why = await find_way(direct, tunnel, path)
+    way = (
+        f"through a tunnel to the pod's port {port}, {why}"
+        if why
+        else f"to the pod's address {address}, port {port}"
+    )
     load = Load(connect, way, rate=rate, path=path, size=size)
     window = await load.run(0.2)
     if not window.latencies:

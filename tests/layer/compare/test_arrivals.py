@@ -1,5 +1,5 @@
 from podmirror.compare.arrivals import Arrivals
-from podmirror.compare.load import request
+from podmirror.compare.numbers import request
 from podmirror_wire.frames import Data, Opened
 from podmirror_wire.values import Direction, Endpoint
 

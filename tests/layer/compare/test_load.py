@@ -1,7 +1,9 @@
 import asyncio
 
 from podmirror.compare.figures import Window
-from podmirror.compare.load import WORKERS, DirectConnection, Load, request
+from podmirror.compare.load import WORKERS, Load
+from podmirror.compare.numbers import request
+from podmirror.compare.ways import DirectConnection
 from tests.clock import Clock
 
 

@@ -1,5 +1,4 @@
-from podmirror.compare.load import request
-from podmirror.compare.numbers import NUMBER
+from podmirror.compare.numbers import NUMBER, request
 
 
 def test_a_request_is_known_by_its_number_even_if_a_proxy_changed_the_case():

@@ -1,6 +1,6 @@
 import asyncio
 
-from podmirror.compare.load import request
+from podmirror.compare.numbers import request
 from podmirror.compare.sink import Sink
 from tests.layer.deadlines import until
 

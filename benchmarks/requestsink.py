@@ -26,6 +26,8 @@ class Sink:
                 self.paths.add(head.split(b" ", 2)[1])
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
 
 

@@ -1,7 +1,6 @@
 """The local process of a comparison: takes every connection, and notes when each numbered request has come."""
 
 import asyncio
-import contextlib
 import time
 from typing import Self
 
@@ -32,7 +31,7 @@ class Sink:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             rest = b""
             while data := await reader.read(256 * 1024):
                 now = time.time()
@@ -42,7 +41,10 @@ class Sink:
                     self._note(int(match[1]), now)
                     end = match.end()
                 rest = text[max(end, len(text) - _KEPT) :]
-        writer.close()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
     def _note(self, number: int, now: float) -> None:
         if number in self.delivered:

@@ -9,16 +9,16 @@ from tests.clock import Clock
 
 async def serve(answer: bytes, seen: list[bytes]) -> asyncio.Server:
     async def talk(reader, writer):
-        while True:
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except (asyncio.IncompleteReadError, ConnectionError):
-                break
-            seen.append(head)
-            writer.write(answer)
-            if b"close" in answer:
-                break
-        writer.close()
+        try:
+            more = True
+            while more:
+                seen.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(answer)
+                more = b"close" not in answer
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
 
     return await asyncio.start_server(talk, "127.0.0.1", 0)
 
@@ -86,8 +86,10 @@ async def test_no_server_is_a_failure():
 
 async def test_load_is_bounded_when_the_app_is_slow():
     async def never(reader, writer):
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
         load = load_on(server, rate=1000)

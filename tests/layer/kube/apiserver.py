@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from psutil import Process
+
+from tests.layer.deadlines import until
 
 PATH = "/api/v1/namespaces/shop/pods/web-1/portforward?ports=61001"
 """A path that a WebSocket is opened at."""
@@ -31,18 +34,30 @@ def status(code: int, reason: str, message: str) -> web.Response:
 
 @asynccontextmanager
 async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve every path with one handler; give the server's address."""
+    """Serve every path with one handler; give the server's address.
+
+    No connection serves two requests, and all have ended in the end: one whose client kept it would end with the client, and a
+    TLS connection ends a few messages later than aiohttp waits for. Either would be left over if the loop ended first.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        if not response.prepared:
+            response.force_close()
+        return response
+
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handler)
+    application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
-        port = runner.addresses[0][1]
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
+        await until(lambda: port not in {each.laddr.port for each in Process().net_connections("tcp")})
 
 
 @dataclass(frozen=True)

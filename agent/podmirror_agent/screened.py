@@ -181,6 +181,8 @@ class Screened:
         body = BodyRedaction(self._terms.pseudonyms, self._terms.rules, began.head.headers, self._echoes)
         if not safe:
             body.give_up()
+        if direction in self._bodies:  # of an exchange that was interrupted: nobody tells its end
+            self._decide(direction, self._bodies[direction][1].receive_end())
         self._bodies[direction] = (began.exchange, body)
 
     def _redact_further(self, exchange: int, direction: Direction, *, missing: bool) -> None:

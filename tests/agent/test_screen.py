@@ -268,3 +268,22 @@ def test_a_reader_that_finds_no_memory_on_the_way_leaves_the_rest_out():
     assert passage.kept(0) == b""
     assert passage.budget.held == 0
     passage.check_offsets()
+
+
+def test_what_was_still_held_of_a_body_keeps_its_place_when_its_exchange_was_interrupted():
+    """The broken answer keeps the request's end from being told, and its rest may be that of a token."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    passage = Passage(redact=redact_option()).say(
+        (0, post % 30 + b"0123456789"),
+        (1, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n"),
+        (0, b"0123456789ABCDEFGHIJ"),
+        (0, post % 10 + b"ABCDEFGHIJ"),
+        (0, post % 3 + b"KLM"),
+    )
+    passage.close()
+
+    passage.check_offsets()
+    for frame in passage.frames:
+        if isinstance(frame, Data) and frame.direction is Direction.TO_RESPONDER:
+            assert frame.payload == passage.originals[0][frame.offset :][: len(frame.payload)]
+    assert passage.kept(0).endswith(post % 10 + b"ABCDEFGHIJ" + post % 3 + b"KLM")

@@ -94,7 +94,7 @@ def _look(agent: Agent, seen: dict[str, Seen], name: str) -> None:
             if name not in seen:
                 seen[name] = Seen(namespaces_of(pid))
             seen[name].samples.append(_sample(pid))
-        except OSError:  # it has ended
+        except (OSError, IndexError):  # it has ended, or is ending: a zombie has no memory
             return
 
 

@@ -47,10 +47,15 @@ def verdict(comparison: Comparison) -> list[str]:
         _choice(ephemeral),
         _told_apart(ephemeral, job, "starts sooner", lambda run: run.start),
         _losses(ephemeral, job),
-        _told_apart(ephemeral, job, "takes less CPU for a packet", lambda run: per_million_packets(run.cost)),
+        _told_apart(ephemeral, job, "takes less CPU for a packet", _per_packet),
         *_effect(comparison),
         *map(_leaves, (ephemeral, job)),
     ]
+
+
+def _per_packet(run: Run) -> Figure:
+    million = per_million_packets(run.cost)
+    return million if isinstance(million, Unknown) else million / 1e6
 
 
 def _told_apart(one: Column, other: Column, what: str, get: Callable[[Run], Figure]) -> str:

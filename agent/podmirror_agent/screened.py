@@ -87,7 +87,7 @@ class Screened:
         """The connection, or the session, is over: give what is left of it."""
         self._now = pod_time
         if self._reader is not None:
-            self._take(self._reader.close(pod_time))
+            self._take(self._reader.close())
         self._give_up()
         self._flush(everything=True)
         self._reader = None
@@ -344,7 +344,7 @@ class Screened:
         self._give_up()
         if self._settle() or self._reader is None:
             return
-        self._take(self._reader.close(self._now))
+        self._take(self._reader.close())
         self._reader = None
         self._give_up()
         self._settle()

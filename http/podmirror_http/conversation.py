@@ -18,7 +18,6 @@ from collections import deque
 from podmirror_http.boundary import BoundarySeeker, is_request_head
 from podmirror_http.events import (
     TO_INITIATOR,
-    TO_RESPONDER,
     Body,
     BodyMissing,
     Event,
@@ -43,15 +42,12 @@ from podmirror_http.heads import (
     read_response_head,
     values_of,
 )
-from podmirror_http.recognition import looks_like_tls_record
+from podmirror_http.recognition import TLS_HEADER_BYTES, looks_like_tls_record
 from podmirror_http.side import Side, State
 from podmirror_http.transcript import Transcript
 
 MAX_OUTSTANDING = 1000
 """Requests without a response: more than any client pipelines, but a session may leave all responses out."""
-
-_FIRST_BYTES = 4096
-"""Of each direction, for `NotHttp`: room for a ClientHello."""
 
 _READ_BYTES = 16 * 1024
 """Of held bytes that are given to a body at a time: what is behind it is copied once more."""
@@ -74,8 +70,8 @@ class Conversation(Transcript):
         self._outstanding: deque[Exchange] = deque()
         """Exchanges without a whole response."""
         self._count = 0
-        self._first: tuple[bytearray, bytearray] | None = (bytearray(), bytearray())
-        """First bytes by direction, until it is clear what the connection is."""
+        self._first: bytearray | None = bytearray()
+        """The initiator's first bytes, until it is clear what the connection is."""
         self._speaker: int | None = None
 
     def receive_data(self, direction: int, payload: bytes, time: int) -> list[Event]:
@@ -85,8 +81,8 @@ class Conversation(Transcript):
         self._speaker = direction
         if direction == TO_INITIATOR:
             self._end_turn()
-        if self._first is not None:
-            self._recognise(direction, payload)
+        if self._first is not None and side is self._initiator:
+            self._recognise(self._first, payload)
         if side.state is State.LOST and side is self._initiator:
             self._seek(payload, time)
             return self._take_events()
@@ -122,9 +118,8 @@ class Conversation(Transcript):
             self._interrupt_outstanding("end")
         return self._take_events()
 
-    def close(self, time: int) -> list[Event]:
+    def close(self) -> list[Event]:
         """Take that the connection is over, in good order or not."""
-        del time
         for side in (self._initiator, self._responder):
             self._break_off(side, "end")
         self._interrupt_outstanding("end")
@@ -275,7 +270,6 @@ class Conversation(Transcript):
         assert exchange is not None, "only a message can end"
         self._give(exchange, MessageEnded(exchange.number, side.direction, time, side.wire_bytes))
         if side is self._initiator:
-            exchange.request_ended = True
             side.began = time
             if exchange.changes_protocol and exchange in self._outstanding:
                 side.state, side.body = State.WAITING, None
@@ -356,16 +350,13 @@ class Conversation(Transcript):
         elif not self._sure or len(side.held) > MAX_HEAD_BYTES:
             self._lose(side, "malformed")  # the request was missed, or there is none
 
-    def _recognise(self, direction: int, payload: bytes) -> None:
-        assert self._first is not None, "no exchange was seen"
-        first = self._first[direction]
-        first += payload[: _FIRST_BYTES - len(first)]
-        if direction == TO_RESPONDER and looks_like_tls_record(bytes(first)):
+    def _recognise(self, first: bytearray, payload: bytes) -> None:
+        first += payload[: TLS_HEADER_BYTES - len(first)]
+        if looks_like_tls_record(bytes(first)):
             self._declare_foreign()
 
     def _declare_foreign(self) -> None:
-        assert self._first is not None, "it is declared once, and no exchange was seen"
-        self._events.append(NotHttp(*map(bytes, self._first)))
+        self._events.append(NotHttp())
         self._first = None
         for side in (self._initiator, self._responder):
             side.state = State.FOREIGN

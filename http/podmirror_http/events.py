@@ -124,10 +124,6 @@ class TunnelData:
 class NotHttp:
     """The connection is not HTTP/1; told once, and nothing follows."""
 
-    initiator: bytes
-    """Its first bytes, as far as they are known by now."""
-    responder: bytes
-
 
 class Part(Enum):
     """What bytes are."""

@@ -78,13 +78,12 @@ def parse_path(text: str) -> Path:
 class _Level:
     """An object or array that is open."""
 
-    __slots__ = ("index", "is_object", "states", "step")
+    __slots__ = ("is_object", "states", "step")
 
     def __init__(self, states: frozenset[tuple[int, int]], *, is_object: bool) -> None:
         self.states = states
         """Of each path how many steps have been taken: (path, steps)."""
         self.is_object = is_object
-        self.index = 0
         self.step: Key | None = None if is_object else 0
 
 
@@ -145,8 +144,8 @@ def _walk(text: bytes, at: int, paths: list[Path], places: list[Place]) -> int:
             continue
         elif expected == "comma" and mark == b",":
             level = levels[-1]
-            level.index += 1
-            level.step = None if level.is_object else level.index
+            if isinstance(level.step, int):
+                level.step += 1
             expected = "key" if level.is_object else "value"
             continue
         elif levels and (mark, expected) in _CLOSINGS[levels[-1].is_object]:

@@ -6,7 +6,8 @@ _TLS_PREFIX_BYTES = 3
 _TLS_RECORD_TYPES = range(0x14, 0x18)
 """Change of cipher, alert, handshake and application data (RFC 8446, B.1)."""
 _TLS_RECORD_MINORS = range(1, 4)
-_TLS_HEADER_BYTES = 5
+TLS_HEADER_BYTES = 5
+"""Of a record (RFC 8446, 5.1)."""
 _TLS_MAX_RECORD_BYTES = (1 << 14) + 2048
 """Of a ciphertext (RFC 5246, 6.2.3); TLS 1.3 allows less."""
 
@@ -35,11 +36,11 @@ def looks_like_tls_record(beginning: bytes) -> bool | None:
     A record's header holds its type, a version from 3.1 to 3.3, and its length (RFC 8446, 5.1). Random bytes pass for one once
     in a million times.
     """
-    head = beginning[:_TLS_HEADER_BYTES]
+    head = beginning[:TLS_HEADER_BYTES]
     allowed = (_TLS_RECORD_TYPES, (_TLS_MAJOR_VERSION,), _TLS_RECORD_MINORS)
     if not all(byte in values for byte, values in zip(head, allowed, strict=False)):
         return False
-    if len(head) < _TLS_HEADER_BYTES:
+    if len(head) < TLS_HEADER_BYTES:
         return None
     return 0 < int.from_bytes(head[3:]) <= _TLS_MAX_RECORD_BYTES
 

@@ -44,7 +44,7 @@ def test_whatever_was_said_is_told(conversation, pipelined, cuts):
     steps = [(side, piece) for side, data in turns for piece in pieces(data, cuts)]
     events = read(whole := Conversation(late=False, spans=True), steps)
     assert whole.held == 0
-    assert whole.close(0) == []
+    assert whole.close() == []
     assert not any(isinstance(event, Interrupted | NotHttp) for event in events)
     for number, each in enumerate(conversation, 1):
         of = [event for event in events if getattr(event, "exchange", 0) == number]
@@ -78,14 +78,11 @@ def test_every_cut_of_the_bytes_tells_the_same_and_accounts_for_all(exchanges, j
 
     def outcome(steps):
         conversation = Conversation(late, spans=True)
-        events = [*read(conversation, steps), *conversation.close(0)]
+        events = [*read(conversation, steps), *conversation.close()]
         for side in (REQUEST, RESPONSE):
             assert bytes_of(events, side) == b"".join(data for direction, data in steps if direction == side)
         assert conversation.held == 0
-        plain = [
-            NotHttp(b"", b"") if isinstance(event, NotHttp) else event for event in without_spans(events)
-        ]
-        return [event for event in plain if not isinstance(event, TunnelData)]
+        return [event for event in without_spans(events) if not isinstance(event, TunnelData)]
 
     cut = [(side, piece) for side, data in turns for piece in pieces(data, cuts)]
     assert outcome(cut) == outcome(turns)
@@ -115,7 +112,7 @@ def test_nothing_makes_it_fail(steps, late):
             events += conversation.receive_gap(side, length, 0)
         else:
             events += conversation.receive_omitted(side, length, 0)
-    events += conversation.close(0)
+    events += conversation.close()
     assert {side: bytes_of(events, side) for side in taken} == taken
     stopped = set()
     for event in events:
@@ -148,13 +145,13 @@ def test_a_response_without_a_length_ends_with_its_direction():
     events = read(conversation, [(REQUEST, GET), (RESPONSE, b"HTTP/1.0 200 OK\r\n\r\nabc")])
     assert isinstance(events[-1], Body)
     assert conversation.receive_end(RESPONSE, 7) == [MessageEnded(1, RESPONSE, 7, 22)]
-    assert conversation.close(8) == []
+    assert conversation.close() == []
 
 
 def test_a_response_without_a_length_is_interrupted_by_a_reset():
     conversation = Conversation(late=False)
     read(conversation, [(REQUEST, GET), (RESPONSE, b"HTTP/1.0 200 OK\r\n\r\nabc")])
-    assert conversation.close(8) == [Interrupted(1, "end")]
+    assert conversation.close() == [Interrupted(1, "end")]
 
 
 def test_a_websocket_leaves_http():
@@ -197,8 +194,7 @@ def test_a_client_that_was_refused_leave_to_send_its_body_may_go_on():
     ],
 )
 def test_other_protocols_are_told_from_http(side, first):
-    expected = NotHttp(first, b"") if side == REQUEST else NotHttp(b"", first)
-    assert told((side, first), (1 - side, b"more")) == [expected]
+    assert told((side, first), (1 - side, b"more")) == [NotHttp()]
 
 
 def test_framing_that_makes_no_sense_interrupts():

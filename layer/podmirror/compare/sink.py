@@ -17,7 +17,6 @@ class Sink:
         self.port = 0
         self.delivered: dict[int, float] = {}
         """When each numbered request came first, seconds since 1970."""
-        self.repeated = 0
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
@@ -38,16 +37,10 @@ class Sink:
                 text = rest + data
                 end = 0
                 for match in NUMBER.finditer(text):
-                    self._note(int(match[1]), now)
+                    self.delivered.setdefault(int(match[1]), now)
                     end = match.end()
                 rest = text[max(end, len(text) - _KEPT) :]
         except OSError:
             pass
         finally:
             writer.close()
-
-    def _note(self, number: int, now: float) -> None:
-        if number in self.delivered:
-            self.repeated += 1
-        else:
-            self.delivered[number] = now

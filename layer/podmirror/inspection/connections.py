@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from podmirror.inspection.ending import Ending
 from podmirror.inspection.sink import Sink
@@ -55,7 +56,8 @@ class _Connection:
 class ConnectionLines:
     """Writes the lines."""
 
-    settings: Mapping[str, str] = {"initiator": "lengths", "responder": "lengths", "digests": "yes"}
+    settings: ClassVar[Mapping[str, str]] = {"initiator": "lengths", "responder": "lengths", "digests": "yes"}
+    """What it asks of the agents (docs/protocol.md, Options)."""
 
     def __init__(
         self, output: Sink, ending: Ending | None = None, on_enough: Callable[[], None] = lambda: None

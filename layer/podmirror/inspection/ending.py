@@ -33,8 +33,6 @@ class Ending:
 
     count: int | None = None
     """Records after which it is over."""
-    duration: float | None = None
-    """Seconds after which it is over."""
     seen: int = 0
 
     def take(self, offered: int) -> int:
@@ -47,7 +45,3 @@ class Ending:
     def reached(self) -> bool:
         """Whether as many were seen as were wanted."""
         return self.count is not None and self.seen >= self.count
-
-    def deadline(self, began: float) -> float | None:
-        """Give the time at which it is over, on the clock on which it began; None if there is none."""
-        return None if self.duration is None else began + self.duration

@@ -16,6 +16,7 @@ class ExchangeView:
     """Shows exchanges, and what is known of connections that are not HTTP/1."""
 
     settings: ClassVar[Mapping[str, str]] = {"responder": "bytes", "times": "yes"}
+    """What it asks of the agents (docs/protocol.md, Options)."""
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class Observed:
         Args:
             reason: As the agent said; None if the session ended before the connection.
         """
-        finished = self._gather(self._conversation.close(self._now))
+        finished = self._gather(self._conversation.close())
         finished += [self._finish(exchange) for exchange in list(self._open.values())]
         if self._beginnings is not None or self._upgrade:
             self._summary.ended = self._now

@@ -83,11 +83,11 @@ class Showing:
             on_room: Called when a reader that was too slow has caught up.
             redaction: What the agents redact besides the usual; None if they redact nothing.
         """
-        self.settings = viewing.settings
         self.figures: Callable[[], list[tuple[str, str]]] = list
         """Gives what a live view says below its table."""
         self._exchanges_only = viewing.exchanges_only
-        self._ending = Ending(viewing.count, viewing.duration)
+        self._ending = Ending(viewing.count)
+        self._duration = viewing.duration
         self._progress = progress
         self._is_redacted = redaction_detector(redaction)
         self._loop = asyncio.get_running_loop()
@@ -121,8 +121,8 @@ class Showing:
 
     def begin(self) -> None:
         """Something can be seen from now on."""
-        if self._ending.duration is not None:
-            self._leaving.callback(self._loop.call_later(self._ending.duration, self._over.set).cancel)
+        if self._duration is not None:
+            self._leaving.callback(self._loop.call_later(self._duration, self._over.set).cancel)
         if self._live is not None:
             self._leaving.enter_context(self._progress.above(self._live.console))
             self._screen = Screen(self._live.draw)

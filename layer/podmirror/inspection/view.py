@@ -1,16 +1,13 @@
 """What a view is: something that is told of connections, and says what it made of them."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from podmirror_wire.frames import ConnectionFrame
 
 
 class View(Protocol):
     """Takes the frames of the connections of every pod, and writes what it is for."""
-
-    settings: Mapping[str, str]
-    """What the view asks of the agents (docs/protocol.md, Options)."""
 
     @property
     def is_full(self) -> bool:
@@ -27,7 +24,8 @@ class NoView:
     """Shows nothing, where somebody else has the standard output."""
 
     is_full: bool = False
-    settings: Mapping[str, str] = {"initiator": "lengths", "responder": "lengths"}
+    settings: ClassVar[Mapping[str, str]] = {"initiator": "lengths", "responder": "lengths"}
+    """What it asks of the agents (docs/protocol.md, Options)."""
 
     def receive_frame(self, pod: str, frame: ConnectionFrame) -> None:
         """Pass over it."""

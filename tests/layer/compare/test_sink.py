@@ -18,4 +18,3 @@ async def test_numbers_are_found_wherever_they_are_cut():
             await writer.wait_closed()
         wanted = {number for cut in range(1, len(request(0, "/", 3)), 7) for number in (cut, 1000 + cut)}
         await until(lambda: sink.delivered.keys() == wanted)
-    assert not sink.repeated

@@ -31,8 +31,3 @@ def test_without_a_count_everything_is_taken():
 
     assert ending.take(1000) == 1000
     assert not ending.reached
-
-
-def test_the_deadline_counts_from_the_beginning():
-    assert Ending(duration=2.5).deadline(100.0) == 102.5
-    assert Ending().deadline(100.0) is None

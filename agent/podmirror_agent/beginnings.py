@@ -26,13 +26,11 @@ class Beginnings:
         self._budget = budget
         self._open: dict[int, tuple[bytearray, bytearray]] = {}
         self._late: set[int] = set()
-        self._charged: dict[int, int] = {}
 
     def open(self, connection: int, *, late: bool) -> None:
         """Begin with a connection."""
         if self._budget.take(OVERHEAD_BYTES):
             self._open[connection] = (bytearray(), bytearray())
-            self._charged[connection] = OVERHEAD_BYTES
             if late:
                 self._late.add(connection)
 
@@ -46,7 +44,6 @@ class Beginnings:
         if not self._budget.take(len(taken)):
             self._forget(data.connection)
             return None
-        self._charged[data.connection] += len(taken)
         beginning[data.direction].extend(taken)
         if _REQUEST.match(beginning[Direction.TO_RESPONDER]):
             self._forget(data.connection)
@@ -75,6 +72,7 @@ class Beginnings:
         self.forget(list(self._open))
 
     def _forget(self, connection: int) -> None:
-        if self._open.pop(connection, None) is not None:
+        beginning = self._open.pop(connection, None)
+        if beginning is not None:
             self._late.discard(connection)
-            self._budget.give(self._charged.pop(connection))
+            self._budget.give(OVERHEAD_BYTES + sum(map(len, beginning)))

@@ -225,12 +225,7 @@ def _gate(compiler: Compiler, expression: str, link: int) -> list[Instruction]:
         if link == DLT_ETHERNET:
             raise
         return list(DROP_ALL)  # it asks for what a packet without an Ethernet header has not
-    return [
-        (_JUMP, 0, 0, len(instructions) - index - 1)
-        if code == _RETURN and constant
-        else (code, true, false, constant)
-        for index, (code, true, false, constant) in enumerate(instructions)
-    ]
+    return _leave(instructions, accepted=True)
 
 
 def _joined(
@@ -302,9 +297,14 @@ def _accept(instructions: list[Instruction], length: int) -> list[Instruction]:
 
 def _else(instructions: list[Instruction], further: int = 0) -> list[Instruction]:
     """Go on behind the program, or so many instructions further, where it rejects."""
+    return _leave(instructions, accepted=False, further=further)
+
+
+def _leave(instructions: list[Instruction], *, accepted: bool, further: int = 0) -> list[Instruction]:
+    """Go on behind the program where it accepts, or where it rejects, in place of returning."""
     return [
         (_JUMP, 0, 0, len(instructions) - index - 1 + further)
-        if (code, constant) == (_RETURN, 0)
+        if code == _RETURN and bool(constant) is accepted
         else (code, true, false, constant)
         for index, (code, true, false, constant) in enumerate(instructions)
     ]

@@ -244,9 +244,6 @@ class Dismiss(Frame):
     connection: int
 
 
-# Packets, for sessions whose options ask for them.
-
-
 # Keeping the session alive and honest.
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from podmirror.errors import UsageError
-from podmirror.options import Command, fraction, sample_option
+from podmirror.optionkit import Command, add_options
+from podmirror.options import fraction, sample_option
 from podmirror.screening import redact_settings, select_settings
 
 _SELECTION_OPTIONS = [
@@ -67,16 +68,12 @@ _inspected_redact_options = [
 
 def filter_options(command: Command) -> Command:
     """Add what narrows `mirror` and `exec`; `take_settings` takes it."""
-    for option in reversed([*_SELECTION_OPTIONS, _redact_option, sample_option]):
-        command = option(command)
-    return command
+    return add_options(command, [*_SELECTION_OPTIONS, _redact_option, sample_option])
 
 
 def inspected_filter_options(command: Command) -> Command:
     """Add what narrows `inspect`, which redacts unless it is told not to; `take_settings` takes it."""
-    for option in reversed([*_SELECTION_OPTIONS, *_inspected_redact_options, sample_option]):
-        command = option(command)
-    return command
+    return add_options(command, [*_SELECTION_OPTIONS, *_inspected_redact_options, sample_option])
 
 
 def take_settings(values: dict[str, Any]) -> dict[str, str]:

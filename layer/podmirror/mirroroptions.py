@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from podmirror.filteroptions import filter_options, take_settings
 from podmirror.localagent import Reading
 from podmirror.mirroring import Mirroring
+from podmirror.optionkit import Command, add_options
 from podmirror.options import (
-    Command,
     delivery_options,
     ports_option,
     reading_of,
@@ -43,9 +43,7 @@ class Wish(NamedTuple):
 
 def mirroring_options(command: Command) -> Command:
     """Add the options that `take_wish` takes."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _OPTIONS)
 
 
 def take_wish(pairs: Sequence[PortPair], values: dict[str, Any]) -> Wish:

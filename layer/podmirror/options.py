@@ -2,10 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -14,6 +14,7 @@ from podmirror.listenaddress import ListenAddress
 from podmirror.localagent import Reading
 from podmirror.losslimit import LossLimit
 from podmirror.mirroring import Mirroring, ReportOptions
+from podmirror.optionkit import Command, ParsedType, add_options
 from podmirror.placement import AgentKind
 from podmirror.portmap import PortPair
 from podmirror.progress import Progress
@@ -21,24 +22,6 @@ from podmirror.screening import is_screened
 from podmirror.session import DEFAULT_IMAGE, DEFAULT_MAX_PODS, DEFAULT_TTL, SessionOptions
 from podmirror.speed import parse_speed
 from podmirror.target import KINDS, Target
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _Type(click.ParamType[Any]):
-    """A click type made of one of our parsers."""
-
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
 
 
 class _AgentChoice(click.Choice[AgentKind]):
@@ -60,7 +43,7 @@ agent_image_option = click.option(
 target_option = click.option(
     "-t",
     "--target",
-    type=_Type("TARGET", Target.parse),
+    type=ParsedType("TARGET", Target.parse),
     help=f"KIND/NAME[/container/C], of {KINDS}; or label/K=V.",
 )
 
@@ -178,13 +161,13 @@ _DELIVERY_OPTIONS = [
     ),
     click.option(
         "--max-loss",
-        type=_Type("N|N%|SIZE", LossLimit.parse),
+        type=ParsedType("N|N%|SIZE", LossLimit.parse),
         help="Exit with 3 if more was lost: connections that lost bytes (5, 1%), or bytes (10kB, 1MiB).",
     ),
     click.option(
         "--ledger",
         "ledger_file",
-        type=_Type("FILE", _writable),
+        type=ParsedType("FILE", _writable),
         help="Write the loss ledger as JSON to this file at the end (- for stdout).",
     ),
     click.option(
@@ -194,7 +177,7 @@ _DELIVERY_OPTIONS = [
     ),
     click.option(
         "--metrics",
-        type=_Type("ADDRESS", ListenAddress.parse),
+        type=ParsedType("ADDRESS", ListenAddress.parse),
         help="Serve the ledger for Prometheus at http://HOST:PORT/metrics meanwhile (:PORT for this machine alone).",
     ),
     progress_option,
@@ -205,7 +188,7 @@ ports_option = click.option(
     "-p",
     "--port",
     "pairs",
-    type=_Type("REMOTE[:LOCAL]", PortPair.parse),
+    type=ParsedType("REMOTE[:LOCAL]", PortPair.parse),
     multiple=True,
     help="Port of the pod, and the local port to deliver to; may be repeated.",
 )
@@ -233,7 +216,7 @@ def _fraction(text: str) -> float:
 
 sample_option = click.option(
     "--sample",
-    type=_Type("SHARE", _fraction),
+    type=ParsedType("SHARE", _fraction),
     default=1.0,
     help="Only that share of the connections (10% or 0.1), picked by a stable hash of their ends.",
 )
@@ -242,7 +225,7 @@ sample_option = click.option(
 _REPLAY_OPTIONS = [
     click.option(
         "--speed",
-        type=_Type("N|Nx|max", parse_speed),
+        type=ParsedType("N|Nx|max", parse_speed),
         help="With -r: times as fast as it was captured, or as fast as it goes (default: 1x).",
     ),
     click.option(
@@ -260,7 +243,7 @@ def fraction(share: float) -> str:
 
 
 optional_target_option = click.option(
-    "-t", "--target", type=_Type("TARGET", Target.parse), help="A target as of `mirror`."
+    "-t", "--target", type=ParsedType("TARGET", Target.parse), help="A target as of `mirror`."
 )
 
 
@@ -276,23 +259,17 @@ output_option = click.option(
 
 def cluster_options(command: Command) -> Command:
     """Add the options that name a cluster and a namespace in it."""
-    for option in reversed(_CLUSTER_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _CLUSTER_OPTIONS)
 
 
 def target_options(command: Command) -> Command:
     """Add the options that say where and how to start an agent; `session_options` takes them."""
-    for option in reversed(_TARGET_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _TARGET_OPTIONS)
 
 
 def delivery_options(command: Command) -> Command:
     """Add the options of commands that deliver to a local process."""
-    for option in reversed(_DELIVERY_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _DELIVERY_OPTIONS)
 
 
 def source_options(command: Command) -> Command:
@@ -323,9 +300,7 @@ def session_options(**values: Any) -> SessionOptions:  # click gives each option
 
 def replay_file_options(command: Command) -> Command:
     """Add the options of a file that is replayed; `reading_of` takes them."""
-    for option in reversed(_REPLAY_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _REPLAY_OPTIONS)
 
 
 def reading_of(values: dict[str, Any], subscriptions: int) -> Reading:

@@ -5,21 +5,19 @@ import platform
 import re
 import stat
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from podmirror.errors import UsageError
+from podmirror.optionkit import Command, ParsedType, add_options
 from podmirror.packetfile import PacketFiles, Rotation
 from podmirror.packetpipe import PacketPipe
 from podmirror.packetrecorder import PacketRecorder, Sink
 from podmirror.pcapng import Origin, Section
 from podmirror_wire.version import __version__
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 MAX_SNAPLEN = 262_144
 """What an agent takes at most (docs/protocol.md, Options)."""
@@ -46,19 +44,12 @@ _REDACTED = (
 )
 
 
-class _Size(click.ParamType[Any]):
-    """An amount of bytes."""
-
-    name = "SIZE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if not isinstance(value, str):
-            return value
-        match = _SIZE.fullmatch(value)
-        size = round(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
-        if size < MIN_SIZE:
-            self.fail(f"{value!r} is no size of at least {MIN_SIZE} bytes; write 100MB or 64MiB", param, ctx)
-        return size
+def _parse_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    size = round(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if size < MIN_SIZE:
+        raise UsageError(f"{text!r} is no size of at least {MIN_SIZE} bytes; write 100MB or 64MiB")
+    return size
 
 
 filter_option = click.option(
@@ -85,7 +76,7 @@ _OPTIONS = [
     ),
     click.option(
         "--rotate-size",
-        type=_Size(),
+        type=ParsedType("SIZE", _parse_size),
         help="Go on in another file before one is larger than this (100MB, 64MiB).",
     ),
     click.option(
@@ -177,9 +168,7 @@ def take_filter(values: dict[str, Any]) -> dict[str, str]:
 
 def packet_options(command: Command) -> Command:
     """Add the options that `take_recording` takes."""
-    for option in reversed([*_OPTIONS, filter_option]):
-        command = option(command)
-    return command
+    return add_options(command, [*_OPTIONS, filter_option])
 
 
 def take_recording(values: dict[str, Any]) -> Recording:

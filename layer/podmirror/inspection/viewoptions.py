@@ -1,26 +1,13 @@
 """The options that say what is shown, and until when."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from podmirror.errors import UsageError
 from podmirror.inspection.ending import parse_duration
 from podmirror.inspection.showing import Viewing
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _Duration(click.ParamType[float]):
-    name = "TIME"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return parse_duration(str(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
+from podmirror.optionkit import Command, ParsedType, add_options
 
 _OPTIONS = [
     click.option(
@@ -39,15 +26,15 @@ _OPTIONS = [
         type=click.IntRange(min=1),
         help="End after so many exchanges, or connections of -o connections.",
     ),
-    click.option("--duration", type=_Duration(), help="End after this time: 10s, 1m30s, 500ms."),
+    click.option(
+        "--duration", type=ParsedType("TIME", parse_duration), help="End after this time: 10s, 1m30s, 500ms."
+    ),
 ]
 
 
 def view_options(command: Command) -> Command:
     """Add the options; `take_viewing` takes them."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _OPTIONS)
 
 
 def take_viewing(values: dict[str, Any]) -> Viewing:

@@ -1,11 +1,15 @@
 """What a conversation with an agent runs over: any stream of bytes, with the handshake at its beginning."""
 
+import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from podmirror.errors import TunnelLost
 from podmirror_wire.decoder import Decoder
 from podmirror_wire.frames import Accepted, AnyFrame
 from podmirror_wire.handshake import LayerHandshake
+
+READ_BYTES = 64 * 1024
 
 
 class ByteStream(Protocol):
@@ -19,6 +23,29 @@ class ByteStream(Protocol):
 
     async def close(self) -> None:
         """Let go of the stream."""
+
+
+class SocketStream:
+    """A connected socket as such a stream, but that it raises `OSError`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def receive(self) -> bytes:
+        """Give the next bytes; none at all at the end."""
+        return await self._reader.read(READ_BYTES)
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, waiting while the other side does not keep up."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """Let go of the socket."""
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
 
 
 async def shake_hands(stream: ByteStream, decoder: Decoder, secret: bytes) -> Accepted:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from podmirror.bytestream import SocketStream
 from podmirror.errors import AgentLost, NotStarted, TunnelLost
 from podmirror.link import Link
 from podmirror_wire.frames import ConnectionFrame
@@ -25,7 +26,6 @@ START_SECONDS = 10.0
 """For Python to start and scapy to be imported, several times over."""
 
 END_SECONDS = 2.0
-READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +44,20 @@ class Reading:
     """Options of the conversation (docs/protocol.md, Options)."""
 
 
-class SocketStream:
-    """A connected socket as the link's stream."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+class _AgentStream(SocketStream):
+    """The agent's socket as the link's stream."""
 
     async def receive(self) -> bytes:
-        """Give the next bytes; none at all at the end."""
         try:
-            return await self._reader.read(READ_BYTES)
+            return await super().receive()
         except OSError as error:
             raise TunnelLost(f"the agent's socket broke: {error}") from error
 
     async def send(self, data: bytes) -> None:
-        """Send bytes, waiting while the other side does not keep up."""
         try:
-            self._writer.write(data)
-            await self._writer.drain()
+            await super().send(data)
         except OSError as error:
             raise TunnelLost(f"the agent's socket broke: {error}") from error
-
-    async def close(self) -> None:
-        """Let go of the socket."""
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
 
 
 class LocalAgent:
@@ -168,7 +155,7 @@ async def _authenticate(
     address: tuple[str, int], secret: bytes, receiver: Callable[[ConnectionFrame], None]
 ) -> Link:
     reader, writer = await asyncio.open_connection(*address)
-    link = Link(SocketStream(reader, writer), receiver)
+    link = Link(_AgentStream(reader, writer), receiver)
     try:
         await link.authenticate(secret)
     except (AgentLost, OSError):

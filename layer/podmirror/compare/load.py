@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter
 
+from podmirror.bytestream import ByteStream, SocketStream
 from podmirror.compare.figures import Window
 from podmirror.compare.numbers import request
 from podmirror.compare.ways import (
@@ -12,8 +13,6 @@ from podmirror.compare.ways import (
     NO_ANSWER,
     NO_CONNECTION,
     Connect,
-    Connection,
-    DirectConnection,
     find_way,
     receive_answer,
 )
@@ -94,7 +93,7 @@ class Load:
                 with contextlib.suppress(OSError, TunnelLost):
                     await connection.close()
 
-    async def _ask(self, connection: Connection, latencies: list[float], errors: Counter[str]) -> bool:
+    async def _ask(self, connection: ByteStream, latencies: list[float], errors: Counter[str]) -> bool:
         """Send one request and wait for its answer; give whether the connection takes another."""
         self.number += 1
         number = self.number
@@ -148,10 +147,10 @@ async def open_load(
         NotStarted: There is none.
     """
 
-    async def direct() -> Connection:
-        return DirectConnection(*await asyncio.open_connection(address, port))
+    async def direct() -> ByteStream:
+        return SocketStream(*await asyncio.open_connection(address, port))
 
-    async def tunnel() -> Connection:
+    async def tunnel() -> ByteStream:
         return await PortForward.open(cluster, target.namespace, target.pod, port)
 
     connect, why = await find_way(direct, tunnel, path)

@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import h11
 
+from podmirror.bytestream import ByteStream
 from podmirror.compare.numbers import request
 from podmirror.errors import NotStarted, TunnelLost
 from podmirror.kube.cluster import Refusal
@@ -22,51 +22,12 @@ REACH_SECONDS = 1.0
 
 ANSWER_SECONDS = 10.0
 
-_TELLING = (b"server", b"content-type")
-"""Headers that one app's answers have alike."""
 
-
-class Connection(Protocol):
-    """A stream of bytes to the app. All methods raise `OSError` or `TunnelLost` when it breaks."""
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes."""
-
-    async def receive(self) -> bytes:
-        """Give the next bytes; none at the end."""
-
-    async def close(self) -> None:
-        """Close it."""
-
-
-Connect = Callable[[], Awaitable[Connection]]
-"""Opens a connection to the app. Raises one of `NO_CONNECTION`."""
+Connect = Callable[[], Awaitable[ByteStream]]
+"""Opens a connection to the app. Raises one of `NO_CONNECTION`; the connection then raises `OSError` or `TunnelLost`."""
 
 NO_CONNECTION = (OSError, TunnelLost, NotStarted, Refusal, TimeoutError)
 NO_ANSWER = (OSError, TunnelLost, TimeoutError, h11.RemoteProtocolError)
-
-
-class DirectConnection:
-    """A TCP connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes."""
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def receive(self) -> bytes:
-        """Give the next bytes; none at the end."""
-        return await self._reader.read(64 * 1024)
-
-    async def close(self) -> None:
-        """Close it."""
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +35,17 @@ class Answer:
     """How the app answered a request."""
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    """Those of one app's answers that are alike."""
+    server: bytes
+    content_type: bytes
     more: bool = field(compare=False)
     """Whether another request may follow on the connection."""
 
     def __str__(self) -> str:
-        server = dict(self.headers).get(b"server", b"").decode("ascii", "replace")
+        server = self.server.decode("ascii", "replace")
         return f"{self.status} from {server}" if server else str(self.status)
 
 
-async def receive_answer(connection: Connection) -> Answer:
+async def receive_answer(connection: ByteStream) -> Answer:
     """Read one answer.
 
     Raises:
@@ -95,16 +56,17 @@ async def receive_answer(connection: Connection) -> Answer:
     parser.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
     parser.send(h11.EndOfMessage())
     status = 0
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: dict[bytes, bytes] = {}
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
             parser.receive_data(await connection.receive())
         elif isinstance(event, h11.Response):
             status = event.status_code
-            headers = tuple(sorted((name, value) for name, value in event.headers if name in _TELLING))
+            headers = dict(event.headers)
         elif isinstance(event, h11.EndOfMessage):
-            return Answer(status, headers, parser.their_state is h11.DONE)
+            more = parser.their_state is h11.DONE
+            return Answer(status, headers.get(b"server", b""), headers.get(b"content-type", b""), more)
         elif isinstance(event, h11.ConnectionClosed):
             raise ConnectionResetError("closed before an answer")
 

@@ -1,9 +1,9 @@
 import asyncio
 
+from podmirror.bytestream import SocketStream
 from podmirror.compare.figures import Window
 from podmirror.compare.load import WORKERS, Load
 from podmirror.compare.numbers import request
-from podmirror.compare.ways import DirectConnection
 from tests.clock import Clock
 
 
@@ -27,7 +27,7 @@ def load_on(server: asyncio.Server, **options) -> Load:
     port = server.sockets[0].getsockname()[1]
 
     async def connect():
-        return DirectConnection(*await asyncio.open_connection("127.0.0.1", port))
+        return SocketStream(*await asyncio.open_connection("127.0.0.1", port))
 
     return Load(connect, "here", **{"rate": 100, "path": "/x", "size": 5, **options})
 

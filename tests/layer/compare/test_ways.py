@@ -3,7 +3,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from podmirror.compare.ways import DirectConnection, find_way
+from podmirror.bytestream import SocketStream
+from podmirror.compare.ways import find_way
 
 APP = b"HTTP/1.1 200 OK\r\nServer: app\r\nDate: today\r\nContent-Length: 2\r\n\r\nok"
 LATER = APP.replace(b"today", b"later").replace(b"ok", b"no")
@@ -23,7 +24,7 @@ async def answering(answer: bytes | None):
         writer.close()
 
     async def connect():
-        return DirectConnection(*await asyncio.open_connection("127.0.0.1", port))
+        return SocketStream(*await asyncio.open_connection("127.0.0.1", port))
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -7,7 +7,7 @@ import signal
 def cancel_at_a_signal() -> None:
     """Cancel the current task at the first SIGINT or SIGTERM, and let later ones pass.
 
-    Taking leave is quick, and a second Ctrl-C would only cost the account of the session.
+    Taking leave is quick, and a second Ctrl-C would only cost the account of the session, or leave something behind.
     """
     working = asyncio.current_task()
     assert working is not None, "a coroutine runs in a task"

@@ -1,7 +1,6 @@
 """`podmirror compare`: ephemeral container against Job, measured on the user's own cluster."""
 
 import asyncio
-import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podmirror.errors import NotStarted, UsageError
+from podmirror.interruption import cancel_at_a_signal
 from podmirror.options import (
     agent_image_option,
     agent_namespace_option,
@@ -160,7 +160,7 @@ async def _compare(wish: _Wish, progress: Progress) -> "Comparison":
     from podmirror.kube.cluster import Cluster, Refusal, in_daemon_thread
     from podmirror.kube.resolve import resolve
 
-    _stop_once()
+    cancel_at_a_signal()
     cluster = await in_daemon_thread(lambda: Cluster.connect(wish.context, wish.namespace))
     with progress.step(f"resolving {wish.target}") as step:
         target = await resolve(cluster, wish.target, host_network=wish.allow_host_network)
@@ -201,21 +201,6 @@ def _interrupted(comparison: "Comparison") -> str:
         f"entries in the spec of pod {comparison.pod}, and one that was still starting ends by itself within "
         f"{DEFAULT_TTL:g} s"
     )
-
-
-def _stop_once() -> None:
-    """Have Ctrl-C end the work in good order; a second one would leave something behind."""
-    working = asyncio.current_task()
-    assert working is not None, "a coroutine runs in a task"
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-
-        def stop(number: signal.Signals = number) -> None:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-            working.cancel()
-
-        loop.add_signal_handler(number, stop)
 
 
 def _declared(pod: Any) -> tuple[int, ...]:  # kubernetes has no types

@@ -261,12 +261,11 @@ class Outbox:
     @property
     def most_kept(self) -> int:
         """What waits for the connection of which most does, in bytes of the budget."""
-        return max((queue.charged for queue in self._queues.values()), default=0)
+        return self._largest().charged if self._queues else 0
 
     def give_up_most(self) -> None:
         """Cut that connection."""
-        queue = max(self._queues.values(), key=lambda each: each.charged)
-        self._cut(queue.frames[0], queue, 0)
+        self._cut_waiting(self._largest())
 
     @property
     def waiting_bytes(self) -> int:
@@ -287,14 +286,22 @@ class Outbox:
             self._cut(frame, queue, payload)
             return False
         while not self._budget.take(charge):
-            largest = max(self._queues, key=lambda number: self._queues[number].charged)
-            if largest == frame.connection or not self._queues[largest].charged:
+            largest = self._largest()
+            if largest is queue or not largest.charged:
                 self._cut(frame, queue, payload)
                 return False
-            self._cut(self._queues[largest].frames[0], self._queues[largest], 0)
+            self._cut_waiting(largest)
         queue.charged += charge
         queue.waiting_bytes += payload
         return True
+
+    def _largest(self) -> _Queue:
+        """Give the queue for which most is taken from the budget."""
+        return max(self._queues.values(), key=lambda each: each.charged)
+
+    def _cut_waiting(self, queue: _Queue) -> None:
+        """Give up a connection of which frames wait."""
+        self._cut(queue.frames[0], queue, 0)
 
     def _cut(self, frame: ConnectionFrame, queue: _Queue, refused: int) -> None:
         """Give up the connection of a frame, with all that waits for it and `refused` bytes that could not even wait."""

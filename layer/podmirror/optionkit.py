@@ -1,6 +1,6 @@
 """What the modules of options are made with: click types of our own parsers, and several options as one decorator."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -28,8 +28,8 @@ class ParsedType(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def add_options(command: Command, options: Iterable[Callable[[Command], Command]]) -> Command:
+def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     """Add options to a command, so that `--help` shows them in their order."""
-    for option in reversed([*options]):
+    for option in reversed(options):
         command = option(command)
     return command

@@ -70,6 +70,13 @@ def test_a_fault_of_our_own_can_be_seen(ending, monkeypatch):
         ending(ZeroDivisionError("oh"))
 
 
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+
+
 def test_interrupts_during_the_shutdown_are_not_heard():
     program = (
         "import atexit, os, signal, sys; sys.argv = ['podmirror', '--version']\n"
@@ -77,9 +84,7 @@ def test_interrupts_during_the_shutdown_are_not_heard():
         "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), print('cleaned up')))\n"
         "sys.exit(main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-    )
+    done = run(program)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("cleaned up\n")
@@ -96,9 +101,7 @@ def test_an_interrupt_during_the_imports_ends_it_without_a_word():
         "from podmirror.__main__ import main\n"
         "sys.exit(main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-    )
+    done = run(program)
 
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
@@ -119,9 +122,7 @@ def test_with_a_thread_left_the_process_ends_all_the_same(tmp_path):
         "threading.Thread(target=threading.Event().wait).start()\n"
         "from podmirror.cli import main; sys.exit(main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-    )
+    done = run(program)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert __version__ in done.stdout

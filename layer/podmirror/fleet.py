@@ -223,6 +223,7 @@ class Fleet:
     def _note_leaving(self, member: Member, now: float) -> None:
         if not self._target.is_followed:
             return
+        member.inflow.expect_end()  # now, since Ctrl-C may come before the agent has ended
         if self._options.all_pods:
             self.moves.append(Move(member.pod.name, "", 0.0))
             self._progress.note(f"pod {member.pod.name} {member.leaving}, and is left")
@@ -304,8 +305,6 @@ class Fleet:
         await self._look_whether_it_leaves(member, error)
         self._passed_over.add(member.pod.uid)
         del self._members[member.pod.uid]
-        if member.leaving and self._target.is_followed:
-            member.inflow.expect_end()
         self._judge(member, error)
         self._settle()
 

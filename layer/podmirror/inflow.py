@@ -64,7 +64,7 @@ class Inflow:
         self.session = session
 
     def expect_end(self) -> None:
-        """The pod went away, and its agent with it: that is told as such, and is no agent lost."""
+        """The pod goes away, and its agent with it: that is told as such, and is no agent lost."""
         self._left = True
 
     @property

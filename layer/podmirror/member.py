@@ -21,7 +21,7 @@ class Receiver(Protocol):
         """Answer to this session from now on."""
 
     def expect_end(self) -> None:
-        """The pod went away, and its agent with it: that is told as such, and is no agent lost."""
+        """The pod goes away, and its agent with it: that is told as such, and is no agent lost."""
 
     async def finish(self) -> None:
         """Let what is under way end; after the session has ended."""

@@ -31,7 +31,10 @@ class Pods:
         self.now = Roster(pods)
         self.agents: dict[str, ScriptedAgent] = {}
         self.subscribed: dict[str, list[int]] = {}
+        self.ending: list[str] = []
         self.parted: list[str] = []
+        self.parting: dict[str, asyncio.Event] = {}
+        """What the end of a session waits for, where that shall take its time."""
         self.refusals: dict[str, Exception] = {}
         self.leaves: dict[str, tuple[list[PodView], list[PodView]]] = {}
         """What pods there are when an agent in a pod is refused, and a moment later."""
@@ -83,7 +86,10 @@ class Pods:
             try:
                 yield session
             finally:
+                self.ending.append(pod.uid)
                 await session.part("the session is over")
+                if pod.uid in self.parting:
+                    await self.parting[pod.uid].wait()
                 self.parted.append(pod.uid)
                 acting.cancel()
                 await asyncio.gather(acting, return_exceptions=True)

@@ -65,6 +65,16 @@ async def test_what_was_open_when_a_pod_went_away_had_not_ended():
     assert not mirroring.ledger.cut_short
 
 
+async def test_an_agent_that_is_going_with_its_pod_when_the_session_is_ended_is_none_lost():
+    pods = Pods(view("a"))
+    async with fleet_of(pods) as (_, mirroring):
+        pods.parting["a"] = asyncio.Event()
+        pods.change(view("a", leaving=GOING), view("b"))
+        await pods.lose("a")
+        await until(lambda: "a" in pods.ending and "b" in pods.subscribed)
+    assert not mirroring.ledger.cut_short
+
+
 async def test_an_agent_that_goes_before_its_pod_is_seen_to_is_followed_all_the_same():
     pods = Pods(view("a"))
     async with fleet_of(pods) as (fleet, mirroring):

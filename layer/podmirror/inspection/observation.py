@@ -54,7 +54,7 @@ class Observation:
             session.link.packet_receiver = self._packets.receive
 
     def expect_end(self) -> None:
-        """The pod went away, and its agent with it: that is told as such, and is no agent lost."""
+        """The pod goes away, and its agent with it: that is told as such, and is no agent lost."""
         self._left = True
 
     async def finish(self) -> None:

@@ -22,6 +22,7 @@ def cluster(monkeypatch, tmp_path) -> FakeCluster:
         delete_namespaced_job=None,
     )
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
     return connect_to(fake, monkeypatch)
 
 

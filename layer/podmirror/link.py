@@ -59,8 +59,10 @@ SILENCE_SECONDS = 15.0
 """Without a byte from the agent for so long it is lost: three of its pings, and three answers to ours, are missing."""
 
 GOODBYE_SECONDS = 1.0
-"""For the agent's last ledger after our goodbye; the agent promises its end at once, and Ctrl-C should feel like it."""
+"""Of silence, after our goodbye: the agent promises its end at once, and Ctrl-C should feel like it."""
 
+LONGEST_GOODBYE_SECONDS = 5.0
+"""For its last ledger in all: it comes behind what was on its way, which takes its time in a slow tunnel."""
 
 ACKNOWLEDGED_BYTES = 256 * 1024
 """After which the agent is told that they came: a sixteenth of what it keeps for us, so that it never waits for the news."""

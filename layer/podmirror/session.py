@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from podmirror import ownagents
 from podmirror.errors import AgentLost, TunnelLost
-from podmirror.link import GOODBYE_SECONDS, Link
+from podmirror.link import GOODBYE_SECONDS, LONGEST_GOODBYE_SECONDS, Link
 from podmirror.ownagents import Claim, OwnAgent
 from podmirror.placement import AgentKind, Placement
 from podmirror.progress import Progress
@@ -147,7 +147,7 @@ class Session:
             raise AgentLost("; ".join(filter(None, (str(lost), await self._explain())))) from lost
 
     async def part(self, reason: str, *, alone: bool = False) -> None:
-        """Say goodbye and wait a moment for the agent's last ledger.
+        """Say goodbye and wait for the agent's last ledger, for as long as something comes.
 
         Args:
             reason: Why.
@@ -155,12 +155,20 @@ class Session:
         """
         if not self._running.done():
             (self.link.ask_for_end if alone else self.link.say_goodbye)(reason)
-            await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
+            await self._hear_out()
             self._unanswered = not self._running.done()
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         if self._reopening is not None:
             await self._reopening.stop()
+
+    async def _hear_out(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LONGEST_GOODBYE_SECONDS
+        heard = None
+        while not self._running.done() and heard != self.link.received_bytes and loop.time() < deadline:
+            heard = self.link.received_bytes
+            await asyncio.wait({self._running}, timeout=GOODBYE_SECONDS)
 
     async def _talk(self) -> str:
         while True:

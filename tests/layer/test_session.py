@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,6 +125,35 @@ async def test_parting_does_not_wait_long_for_a_silent_agent(monkeypatch):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await session.part("enough")
         assert session._running.done()
+
+
+async def test_parting_waits_while_the_last_ledger_is_behind_what_still_comes(monkeypatch):
+    async with session_of() as (session, agent):
+        last = [Ledger({"gaps": 1}), Ledger({"gaps": 2}), Goodbye("as you wish")]
+
+        async def wait_until_another_comes(*_, **__):
+            before = session.link.received_bytes
+            await agent.send(last.pop(0))
+            await until(lambda: session.link.received_bytes > before if last else session._running.done())
+
+        clockless = SimpleNamespace(**{**vars(asyncio), "wait": wait_until_another_comes})
+        monkeypatch.setattr(session_module, "asyncio", clockless)
+        await session.part("enough")
+
+        assert session.link.counts == {"gaps": 2}
+        assert not session.lost
+
+
+async def test_parting_does_not_wait_for_ever_for_an_agent_that_goes_on(monkeypatch):
+    monkeypatch.setattr(session_module, "LONGEST_GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(session_module, "GOODBYE_SECONDS", 0.0)
+    async with session_of() as (session, agent):
+        parting = asyncio.create_task(session.part("enough"))
+        while not parting.done():
+            await agent.send(Ledger({"gaps": 1}))
+            await asyncio.sleep(0)
+
+        assert session.lost
 
 
 async def test_an_agent_that_does_not_answer_the_goodbye_was_lost(monkeypatch):

@@ -35,6 +35,10 @@ from podmirror_wire.version import __version__
 AGENT_IMAGE = os.environ.get("PODMIRROR_E2E_AGENT_IMAGE", f"podmirror-agent:{__version__}")
 START_SECONDS = 60.0
 
+RETURN_SECONDS = 150.0
+"""For a cluster to run pods again: each of its controllers comes back to an API server that was restarted in its own time, some
+a minute after the others."""
+
 APP = """
     import hashlib, http.server, json, socket
 

@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 
 from e2e.bodies import drive, expected, received
-from e2e.cluster import APP, CLIENT, LOCAL, E2ECluster, code, until
+from e2e.cluster import APP, CLIENT, LOCAL, RETURN_SECONDS, E2ECluster, code, until
 from e2e.sessions import Podmirror
 from e2e.workloads import replicated, restart
 
 REQUESTS = 400
-RETURN = 150.0
-"""For a cluster to run pods again: each of its controllers comes back to an API server that was restarted in its own time, the
-scheduler a minute after the others."""
 
 
 def test_a_session_survives_a_restart_of_the_api_server(
@@ -67,7 +64,7 @@ def test_a_session_survives_rollouts_and_a_restart_of_the_api_server(
             until(
                 lambda: podmirror.err.count("moved on from pod") == times,
                 "the session has moved",
-                seconds=RETURN,
+                seconds=RETURN_SECONDS,
             )
             until(lambda: len(k8s.ready_pods("lasting")) == 1, "the old pod is gone")
 

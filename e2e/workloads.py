@@ -4,7 +4,7 @@ from typing import Any
 
 from kubernetes import utils
 
-from e2e.cluster import APP, E2ECluster, code, until
+from e2e.cluster import APP, RETURN_SECONDS, E2ECluster, code, until
 
 API_VERSIONS = {
     "Deployment": "apps/v1",
@@ -93,7 +93,8 @@ def replicated(
     if kind == "StatefulSet":
         spec["serviceName"] = name
     create(k8s, kind, name, spec)
-    until(lambda: len(k8s.ready_pods(name)) == (replicas or 1), f"{kind} {name} is ready")
+    wanted = replicas or 1
+    until(lambda: len(k8s.ready_pods(name)) == wanted, f"{kind} {name} is ready", seconds=RETURN_SECONDS)
 
 
 def restart(k8s: E2ECluster, kind: str, name: str, *, now: str = "now") -> None:

@@ -84,13 +84,17 @@ class Timeline:
 
     async def _watch_events(self) -> None:
         try:
-            async for _, event in self._events():
-                if event.reason == "Pulled" and self._agent in (event.involved_object.field_path or ""):
-                    self._note("pulled")
+            async for _ in self._events():
+                self._note("pulled")
         except Refusal as refusal:
             self._unread = f"events may not be watched: {refusal.message}"
         except NotStarted as error:
             self._unread = str(error)
 
     def _events(self) -> AsyncGenerator[tuple[str, Any]]:
-        return self._cluster.watch_events(self._namespace, field_selector="involvedObject.kind=Pod")
+        """Give the events of the agent's image alone: a namespace may have thousands, which come before any new one."""
+        containers = "containers" if self._pod is None else "ephemeralContainers"
+        path = f"spec.{containers}{{{self._agent}}}"
+        return self._cluster.watch_events(
+            self._namespace, field_selector=f"reason=Pulled,involvedObject.fieldPath={path}"
+        )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 from kubernetes.client import V1PodCondition
 
 from podmirror.compare.spread import Unknown
@@ -20,8 +21,10 @@ class Watched(FakeCluster):
     def __init__(self, *events: object) -> None:
         super().__init__()
         self.events = list(events)
+        self.selected: list[str] = []
 
-    async def watch_events(self, namespace: str, **selectors: str) -> AsyncIterator[tuple[str, object]]:
+    async def watch_events(self, namespace: str, *, field_selector: str) -> AsyncIterator[tuple[str, object]]:
+        self.selected.append(field_selector)
         for each in self.events:
             await asyncio.sleep(0)
             if isinstance(each, BaseException):
@@ -36,7 +39,7 @@ def scheduled(of):
 
 
 async def test_each_step_is_noted_once():
-    cluster = Watched(event("Pulled", "m", name="another"), event("Created", "m"), event("Pulled", "m"))
+    cluster = Watched(event("Pulled", "m"))
     other = pod(agents=())
     cluster.changes = [
         ("ADDED", other),
@@ -52,6 +55,16 @@ async def test_each_step_is_noted_once():
     assert timeline.moments.keys() == {"pulled", "scheduled", "started"}
     assert pulled == timeline.moments["pulled"]
     assert timeline.pod is not other
+
+
+@pytest.mark.parametrize(("target", "containers"), [("web-1", "ephemeralContainers"), (None, "containers")])
+async def test_events_of_nothing_else_are_asked_for(target, containers):
+    cluster = Watched(event("Pulled", "m"))
+
+    async with Timeline(cluster, "shop", AGENT, target) as timeline:
+        await timeline.pulled(5)
+
+    assert cluster.selected == [f"reason=Pulled,involvedObject.fieldPath=spec.{containers}{{{AGENT}}}"]
 
 
 async def test_events_that_may_not_be_watched_leave_the_image_unknown():

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 PINGS = 20
 """The quickest of so many tells of the clock: the way is longer at times, and never shorter than it is."""
 
-PULLED_SECONDS = 1.0
-"""For the event that tells of the image, which may come behind the container's status."""
+LATE_SECONDS = 2.0
+"""For a watch to tell what the API server knows already; the event of the image may come behind the container's status."""
 
 QUIET_SECONDS = 0.3
 SETTLE_SECONDS = 2.0
@@ -151,7 +151,8 @@ class Probe:
 
     async def _note_phases(self, timeline: Timeline, injection: Injection) -> None:
         self._moments["API call"] = injection.answered
-        self._moments["pulled"] = await timeline.pulled(PULLED_SECONDS)
+        await timeline.catch_up(LATE_SECONDS)
+        self._moments["pulled"] = timeline.pulled
         if self.mode is Mode.JOB:
             self._moments["scheduled"] = timeline.moments.get("scheduled", Unknown("it was not seen"))
         if "started" in timeline.moments:

@@ -30,6 +30,8 @@ class Timeline:
         self._pod = pod
         self._tasks: list[asyncio.Task[None]] = []
         self._unread = "no event told of the image"
+        self._started, self._pulled = asyncio.Event(), asyncio.Event()
+        """It was seen, or will not be."""
         self.moments: dict[str, float] = {}
         """Monotonic seconds."""
         self.pod: Any = None
@@ -49,15 +51,16 @@ class Timeline:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def pulled(self, seconds: float) -> Figure:
-        """Give the time at which the image was there; waits a little for the event, which may come late."""
-        deadline = time.monotonic() + seconds
-        while (
-            "pulled" not in self.moments and time.monotonic() < deadline
-        ):  # the watch tells, and may tell nothing
-            if self._tasks[1].done():
-                break
-            await asyncio.sleep(0.05)
+    async def catch_up(self, seconds: float) -> None:
+        """Wait a little for what the watches tell late: that the agent has started, and that its image was there."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._started.wait()
+                await self._pulled.wait()
+
+    @property
+    def pulled(self) -> Figure:
+        """When the image was there."""
         return self.moments.get("pulled", Unknown(self._unread))
 
     def _note(self, what: str) -> None:
@@ -71,6 +74,7 @@ class Timeline:
         with suppress(Refusal, NotStarted):
             async for _, pod in self._cluster.watch_pods(self._namespace, **selector):
                 self._receive_pod(pod)
+        self._started.set()
 
     def _receive_pod(self, pod: Any) -> None:  # kubernetes has no types
         names = [each.name for each in (*pod.spec.containers, *(pod.spec.ephemeral_containers or []))]
@@ -81,15 +85,18 @@ class Timeline:
             self._note("scheduled")
         if state_of(pod, self._agent).phase is Phase.RUNNING:
             self._note("started")
+            self._started.set()
 
     async def _watch_events(self) -> None:
         try:
             async for _ in self._events():
                 self._note("pulled")
+                self._pulled.set()
         except Refusal as refusal:
             self._unread = f"events may not be watched: {refusal.message}"
         except NotStarted as error:
             self._unread = str(error)
+        self._pulled.set()
 
     def _events(self) -> AsyncGenerator[tuple[str, Any]]:
         """Give the events of the agent's image alone: a namespace may have thousands, which come before any new one."""

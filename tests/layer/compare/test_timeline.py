@@ -9,10 +9,11 @@ from kubernetes.client import V1PodCondition
 from podmirror.compare.spread import Unknown
 from podmirror.compare.timeline import Timeline
 from podmirror.kube.cluster import Refusal
-from tests.layer.deadlines import until
+from tests.layer.agents import PATIENCE_SECONDS
 from tests.layer.kube.fakes import FakeCluster
 from tests.layer.kube.injections import CREATING, RUNNING
 from tests.layer.kube.pods import AGENT, event, pod
+from tests.stopwatch import Stopwatch
 
 
 class Watched(FakeCluster):
@@ -49,33 +50,38 @@ async def test_each_step_is_noted_once():
     ]
 
     async with Timeline(cluster, "shop", AGENT, "web-1") as timeline:
-        await until(lambda: "started" in timeline.moments)
-        pulled = await timeline.pulled(1)
+        await timeline.catch_up(PATIENCE_SECONDS)
 
     assert timeline.moments.keys() == {"pulled", "scheduled", "started"}
-    assert pulled == timeline.moments["pulled"]
+    assert timeline.pulled == timeline.moments["pulled"]
     assert timeline.pod is not other
 
 
 @pytest.mark.parametrize(("target", "containers"), [("web-1", "ephemeralContainers"), (None, "containers")])
 async def test_events_of_nothing_else_are_asked_for(target, containers):
     cluster = Watched(event("Pulled", "m"))
+    cluster.changes = [None]
 
     async with Timeline(cluster, "shop", AGENT, target) as timeline:
-        await timeline.pulled(5)
+        await timeline.catch_up(PATIENCE_SECONDS)
 
     assert cluster.selected == [f"reason=Pulled,involvedObject.fieldPath=spec.{containers}{{{AGENT}}}"]
 
 
 async def test_events_that_may_not_be_watched_leave_the_image_unknown():
     cluster = Watched(Refusal(403, "Forbidden", "events are not for you"))
+    cluster.changes = [None]
 
     async with Timeline(cluster, "shop", AGENT, None) as timeline:
-        pulled = await timeline.pulled(5)
+        with Stopwatch() as waiting:
+            await timeline.catch_up(PATIENCE_SECONDS)
 
-    assert pulled == Unknown("events may not be watched: events are not for you")
+    assert waiting.seconds < PATIENCE_SECONDS
+    assert timeline.pulled == Unknown("events may not be watched: events are not for you")
 
 
-async def test_an_event_that_does_not_come_is_not_waited_for():
+async def test_an_event_that_does_not_come_is_not_waited_for_long():
     async with Timeline(Watched(), "shop", AGENT, None) as timeline:
-        assert await timeline.pulled(0.05) == Unknown("no event told of the image")
+        await timeline.catch_up(0.05)
+
+    assert timeline.pulled == Unknown("no event told of the image")

@@ -229,16 +229,17 @@ def test_a_user_namespace_is_said(k8s: E2ECluster) -> None:
 
 
 def test_a_job_needs_a_container_that_runs(k8s: E2ECluster) -> None:
-    container = {"name": "app", "image": k8s.app_image, "imagePullPolicy": "IfNotPresent"}
-    failing = {**container, "command": ["python3", "-c", "raise SystemExit(1)"]}
-    body = {"metadata": {"name": "gone"}, "spec": {"containers": [failing]}}
+    imageless = {"name": "app", "image": "podmirror-e2e:none", "imagePullPolicy": "Never"}
+    body = {"metadata": {"name": "gone"}, "spec": {"containers": [imageless]}}
     k8s.core.create_namespaced_pod(k8s.namespace, body)
 
     def waits() -> bool:
         (status,) = k8s.core.read_namespaced_pod("gone", k8s.namespace).status.container_statuses or [None]
-        return status is not None and status.restart_count > 0 and status.state.waiting is not None
+        return (
+            status is not None and status.state.waiting is not None and "Image" in status.state.waiting.reason
+        )
 
-    until(waits, "its container is waited for")
+    until(waits, "its container waits for its image")
 
     said = refusal(k8s, *mirror(k8s, "pod/gone", "--agent", "job"))
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Self
 
 from podmirror.compare.spread import Figure, Unknown
@@ -30,15 +30,13 @@ class Timeline:
         self._pod = pod
         self._tasks: list[asyncio.Task[None]] = []
         self._unread = "no event told of the image"
-        self._started, self._pulled = asyncio.Event(), asyncio.Event()
-        """It was seen, or will not be."""
         self.moments: dict[str, float] = {}
         """Monotonic seconds."""
         self.pod: Any = None
         """As last seen with the agent in it."""
 
     async def __aenter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to watch: for the pod until the agent runs, and for events until one tells of the image."""
         self._tasks = [
             asyncio.create_task(self._watch_pod(), name="watch pod"),
             asyncio.create_task(self._watch_events(), name="watch events"),
@@ -52,11 +50,8 @@ class Timeline:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def catch_up(self, seconds: float) -> None:
-        """Wait a little for what the watches tell late: that the agent has started, and that its image was there."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._started.wait()
-                await self._pulled.wait()
+        """Wait a little for the watches to end: they may tell late."""
+        await asyncio.wait(self._tasks, timeout=seconds)
 
     @property
     def pulled(self) -> Figure:
@@ -72,9 +67,11 @@ class Timeline:
         else:
             selector = {"label_selector": f"batch.kubernetes.io/job-name={self._agent}"}
         with suppress(Refusal, NotStarted):
-            async for _, pod in self._cluster.watch_pods(self._namespace, **selector):
-                self._receive_pod(pod)
-        self._started.set()
+            async with aclosing(self._cluster.watch_pods(self._namespace, **selector)) as changes:
+                async for _, pod in changes:
+                    self._receive_pod(pod)
+                    if "started" in self.moments:
+                        return
 
     def _receive_pod(self, pod: Any) -> None:  # kubernetes has no types
         names = [each.name for each in (*pod.spec.containers, *(pod.spec.ephemeral_containers or []))]
@@ -85,18 +82,17 @@ class Timeline:
             self._note("scheduled")
         if state_of(pod, self._agent).phase is Phase.RUNNING:
             self._note("started")
-            self._started.set()
 
     async def _watch_events(self) -> None:
         try:
-            async for _ in self._events():
-                self._note("pulled")
-                self._pulled.set()
+            async with aclosing(self._events()) as events:
+                async for _ in events:
+                    self._note("pulled")
+                    return
         except Refusal as refusal:
             self._unread = f"events may not be watched: {refusal.message}"
         except NotStarted as error:
             self._unread = str(error)
-        self._pulled.set()
 
     def _events(self) -> AsyncGenerator[tuple[str, Any]]:
         """Give the events of the agent's image alone: a namespace may have thousands, which come before any new one."""

@@ -22,7 +22,6 @@ REACH_SECONDS = 1.0
 
 ANSWER_SECONDS = 10.0
 
-
 Connect = Callable[[], Awaitable[ByteStream]]
 """Opens a connection to the app. Raises one of `NO_CONNECTION`; the connection then raises `OSError` or `TunnelLost`."""
 
